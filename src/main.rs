@@ -1,0 +1,4 @@
+//! The `layer-mcp` command.
+#![forbid(unsafe_code)]
+
+fn main() {}
