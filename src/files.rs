@@ -25,7 +25,7 @@ use cap_std::{
     ambient_authority,
     fs::{Dir, File, OpenOptions},
 };
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 mod error;
 mod incoming;
@@ -445,7 +445,7 @@ impl OutputDir {
 }
 
 /// A file as it was found on the disk.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SavedFile {
     /// Absolute path.

@@ -2,4 +2,9 @@
 //! with Layer.ai.
 #![forbid(unsafe_code)]
 
+pub mod credentials;
 pub mod files;
+pub mod journal;
+pub mod layer;
+pub mod redact;
+pub mod runs;

@@ -113,7 +113,9 @@ impl IncomingFile {
     }
 
     /// Puts the file in place as output `index` (from 0), under the next free name:
-    /// `knight.png`, `knight-2.png`, `knight-3.png` ...
+    /// `knight.png`, `knight-2.png`, `knight-3.png` ... A name that is taken by a file of exactly
+    /// these bytes is the place already: whoever put it there, perhaps this job before it was
+    /// interrupted, a second copy would help nobody.
     ///
     /// # Errors
     /// As [`finish_as`](Self::finish_as), with [`FileError::Exists`] only when 10,000 names
@@ -125,6 +127,10 @@ impl IncomingFile {
         let mut name = first.clone();
         for number in 2..=MOST_TRIES {
             if self.publish(&name)? {
+                return self.read_back(index, &name, media);
+            }
+            if self.lies_there_already(&name, media) {
+                self.discard();
                 return self.read_back(index, &name, media);
             }
             name = numbered(&first, number);
@@ -167,6 +173,13 @@ impl IncomingFile {
                 Err(FileError::from_io(&self.output.shown(&self.target, name), "write to", error))
             }
         }
+    }
+
+    fn lies_there_already(&self, name: &str, media: MediaType) -> bool {
+        let relative = OutputDir::relative(&self.target.folder, name);
+        let found = self.output.inspect_relative(&relative, Some(media));
+        let ours = hex(&self.sha256.clone().finalize());
+        found.is_ok_and(|found| found.bytes == self.bytes && found.sha256 == ours)
     }
 
     /// Says what lies on the disk now, found by its path and not by the handle that wrote it.

@@ -56,6 +56,12 @@ impl SaveTo {
         Ok(Self { given: text.to_owned(), absolute, parts, folder })
     }
 
+    /// The text as it was given.
+    #[must_use]
+    pub fn given(&self) -> &str {
+        &self.given
+    }
+
     /// The folder parts and, when a file is meant, its name, below `roots` (the same folder
     /// in several spellings).
     pub(crate) fn below(&self, roots: &[&Path]) -> Result<(Vec<String>, Option<Wish>), FileError> {

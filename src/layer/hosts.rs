@@ -1,0 +1,273 @@
+//! Which hosts may be contacted for files, and which addresses are on the public internet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+use super::error::{ApiError, ApiErrorKind, Reached};
+
+/// Where Layer serves finished files.
+const MEDIA_HOST: &str = "media.app.layer.ai";
+
+/// A host that the user added to the list, with a port or for every port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedHost {
+    host: Host,
+    port: Option<u16>,
+}
+
+/// The text is not `host` or `host:port`.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not a host: write `host` or `host:port`, without `https://` and without a path")]
+pub struct NotAHost(String);
+
+impl FromStr for AllowedHost {
+    type Err = NotAHost;
+
+    fn from_str(text: &str) -> Result<Self, NotAHost> {
+        let refused = || NotAHost(crate::redact::clean(text, 100));
+        if text.is_empty() || text.contains(['/', '@', '?', '#', '\\', ' ']) {
+            return Err(refused());
+        }
+        let url = Url::parse(&format!("https://{text}/")).map_err(|_| refused())?;
+        let host = url.host().map(|host| host.to_owned()).ok_or_else(refused)?;
+        let bracketed_end = text.rfind(']').map_or(0, |end| end + 1);
+        let has_port = text.bytes().skip(bracketed_end).any(|byte| byte == b':');
+        Ok(Self { host, port: has_port.then(|| url.port_or_known_default()).flatten() })
+    }
+}
+
+/// The list of hosts from which files are fetched.
+#[derive(Clone, Debug)]
+pub(super) struct HostPolicy {
+    api: AllowedHost,
+    extra: Arc<[AllowedHost]>,
+}
+
+impl HostPolicy {
+    pub(super) fn new(api: &Url, extra: Vec<AllowedHost>) -> Result<Self, ApiError> {
+        let host = api.host().map(|host| host.to_owned()).ok_or_else(|| {
+            ApiError::new(
+                ApiErrorKind::Configuration,
+                Reached::NotSent,
+                "the API's base URL has no host",
+            )
+        })?;
+        let api = AllowedHost { host, port: api.port_or_known_default() };
+        Ok(Self { api, extra: extra.into() })
+    }
+
+    /// Refuses every address that is not https on a host of the list.
+    pub(super) fn check(&self, url: &Url) -> Result<(), ApiError> {
+        let blocked =
+            |why: String| Err(ApiError::new(ApiErrorKind::BlockedHost, Reached::NotSent, why));
+        if url.scheme() != "https" {
+            let scheme = crate::redact::clean(url.scheme(), 20);
+            return blocked(format!("the file's address begins with `{scheme}:`, not `https:`"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return blocked("the file's address carries a user name or password".to_owned());
+        }
+        let Some(host) = url.host() else {
+            return blocked("the file's address has no host".to_owned());
+        };
+        if self.is_trusted(&host, url.port_or_known_default()) {
+            return Ok(());
+        }
+        let address = match host {
+            Host::Ipv4(address) => Some(IpAddr::V4(address)),
+            Host::Ipv6(address) => Some(IpAddr::V6(address)),
+            Host::Domain(_) => None,
+        };
+        let name = crate::redact::clean(&host.to_string(), 100);
+        if address.is_some_and(|address| !is_public(address)) {
+            return blocked(format!("the file's address `{name}` is not on the public internet"));
+        }
+        let is_media = matches!(host, Host::Domain(domain) if domain == MEDIA_HOST)
+            && url.port_or_known_default() == Some(443);
+        if is_media {
+            return Ok(());
+        }
+        blocked(format!("the file lies on `{name}`, which is not on the list of allowed hosts"))
+    }
+
+    /// True for the API's own host and for what the user added: private addresses are theirs to use.
+    fn is_trusted(&self, host: &Host<&str>, port: Option<u16>) -> bool {
+        std::iter::once(&self.api).chain(self.extra.iter()).any(|allowed| {
+            allowed.host == host.to_owned() && (allowed.port.is_none() || allowed.port == port)
+        })
+    }
+
+    fn trusts_name(&self, name: &str) -> bool {
+        std::iter::once(&self.api)
+            .chain(self.extra.iter())
+            .any(|allowed| matches!(&allowed.host, Host::Domain(domain) if domain == name))
+    }
+}
+
+/// A resolver that hands out only public addresses, so that a name of Layer's that is made to
+/// point into the local network (DNS rebinding) leads nowhere.
+impl Resolve for HostPolicy {
+    fn resolve(&self, name: Name) -> Resolving {
+        let name = name.as_str().to_owned();
+        let any_address = self.trusts_name(&name);
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+            if !any_address && !found.iter().all(|address| is_public(address.ip())) {
+                return Err("the host's name leads to an address that is not public".into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// True for an address of the public internet (IANA special-purpose registries, RFC 6890).
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, _, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    )
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let [g_high, g_low] = g.to_be_bytes();
+    let [h_high, h_low] = h.to_be_bytes();
+    let tail = Ipv4Addr::new(g_high, g_low, h_high, h_low);
+    match (a, b, c, d, e, f) {
+        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => is_public_v4(tail),
+        (0, 0, 0, 0, 0, 0) => false,
+        (0x2002, high, low, ..) => {
+            let ([one, two], [three, four]) = (high.to_be_bytes(), low.to_be_bytes());
+            is_public_v4(Ipv4Addr::new(one, two, three, four))
+        }
+        (0x2001, 0 | 0x0db8, ..) => false,
+        (0xfc00..=0xfdff | 0xfe80..=0xfeff | 0xff00..=0xffff, ..) => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    fn policy(extra: &[&str]) -> HostPolicy {
+        let extra = extra.iter().map(|host| host.parse().unwrap()).collect();
+        HostPolicy::new(&Url::parse("https://api.app.layer.ai").unwrap(), extra).unwrap()
+    }
+
+    #[test]
+    fn only_https_on_listed_hosts_passes() {
+        let policy = policy(&["cdn.example.com", "127.0.0.1:9443", "[::1]:9443"]);
+        for url in [
+            "https://media.app.layer.ai/workspaces/w/files/f/a.png",
+            "https://api.app.layer.ai/x",
+            "https://MEDIA.app.layer.ai/x",
+            "https://cdn.example.com/x",
+            "https://cdn.example.com:8443/x",
+            "https://127.0.0.1:9443/x",
+            "https://[::1]:9443/x",
+        ] {
+            assert!(policy.check(&Url::parse(url).unwrap()).is_ok(), "{url}");
+        }
+        for url in [
+            "http://media.app.layer.ai/x",
+            "file:///etc/passwd",
+            "ftp://media.app.layer.ai/x",
+            "data:image/png;base64,AAAA",
+            "https://user:pass@media.app.layer.ai/x",
+            "https://media.app.layer.ai:8443/x",
+            "https://media.app.layer.ai.evil.example/x",
+            "https://evil.example/media.app.layer.ai",
+            "https://media.app.layer.ai./x",
+            "https://127.0.0.1/x",
+            "https://127.0.0.1:9444/x",
+            "https://2130706433/x",
+            "https://0x7f.1/x",
+            "https://10.0.0.1/x",
+            "https://169.254.169.254/latest/meta-data",
+            "https://[::1]/x",
+            "https://[::ffff:127.0.0.1]/x",
+            "https://8.8.8.8/x",
+            "https://storage.googleapis.com/bucket/x",
+            "https://localhost/x",
+        ] {
+            let error = policy.check(&Url::parse(url).unwrap()).unwrap_err();
+            assert_eq!(error.kind, ApiErrorKind::BlockedHost, "{url}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_sorted_into_public_and_not() {
+        for address in [
+            "1.1.1.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "100.63.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+        ] {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "::7f00:1",
+            "64:ff9b::a00:1",
+            "2002:a00:1::",
+            "2001::1",
+            "2001:db8::1",
+            "fc00::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_the_settings_are_parsed() {
+        for text in ["", "https://a", "a/b", "a b", "user@a", "a:99999", "a?b"] {
+            assert!(text.parse::<AllowedHost>().is_err(), "{text}");
+        }
+        assert_eq!("a.example:443".parse::<AllowedHost>().unwrap().port, Some(443));
+        assert_eq!("a.example".parse::<AllowedHost>().unwrap().port, None);
+    }
+}

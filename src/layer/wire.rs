@@ -1,0 +1,393 @@
+//! JSON exactly as Layer's REST API has it, and the way from there to our nouns.
+//!
+//! Reading is forgiving where Layer's documents disagree with each other or with what its users
+//! saw: names of fields, case of words, objects where lists were expected. Nothing outside this
+//! file knows about that.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::ids::{FileId, ModelId, WorkspaceId};
+use super::inference::{
+    Completed, Failure, Inference, InferenceRequest, Normalized, Output, Price, Quality, RunStatus,
+    Started, StatusWord, fold_status, poll_interval,
+};
+use super::model::{Capabilities, Modality, Model};
+use super::units::CreativeUnits;
+use super::workspace::Workspace;
+use crate::redact::clean;
+
+/// The answer has not the form that the interface gives it; names the field.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the field `{0}` is missing or has an unexpected form")]
+pub(super) struct Malformed(&'static str);
+
+type Parsed<T> = Result<T, Malformed>;
+
+/// The flat body of execute and, without the seed, of estimate (Layer REST reference). The nested
+/// form of Layer's quickstart is never sent.
+#[derive(Serialize)]
+pub(super) struct InferenceBody<'a> {
+    model_id: &'a str,
+    prompt: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    negative_prompt: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<u32>,
+    // Always sent: the service's own default is 4.
+    batch_size: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<Quality>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    transparency: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tileability: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u32>,
+}
+
+impl<'a> InferenceBody<'a> {
+    pub(super) fn execute(request: &'a InferenceRequest) -> Self {
+        Self {
+            model_id: request.model.as_str(),
+            prompt: &request.prompt,
+            negative_prompt: request.negative_prompt.as_deref(),
+            width: request.width,
+            height: request.height,
+            batch_size: request.count,
+            quality: request.quality,
+            duration_seconds: request.duration_seconds,
+            transparency: request.transparency,
+            tileability: request.tileability,
+            seed: request.seed,
+        }
+    }
+
+    /// Estimate's documented fields: it knows no seed.
+    pub(super) fn estimate(request: &'a InferenceRequest) -> Self {
+        Self { seed: None, ..Self::execute(request) }
+    }
+}
+
+/// One page of a list.
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next_cursor: Option<String>,
+}
+
+pub(super) fn workspaces(body: &Value) -> Parsed<Page<Workspace>> {
+    page(body, "workspaces", workspace)
+}
+
+pub(super) fn workspace(item: &Value) -> Parsed<Workspace> {
+    let text = |name: &'static str| {
+        item.get(name).and_then(Value::as_str).map(|text| clean(text, 200)).unwrap_or_default()
+    };
+    let amount = |name: &'static str| units(item.get(name)).ok_or(Malformed(name));
+    let id = string(item, &["workspace_id", "id"]).ok_or(Malformed("workspace_id"))?;
+    let balance = amount("balance_creative_units")?;
+    let reserved = units(item.get("reserved_creative_units")).unwrap_or_default();
+    Ok(Workspace {
+        id: WorkspaceId::try_from(id.to_owned()).map_err(|_| Malformed("workspace_id"))?,
+        name: text("name"),
+        slug: text("slug"),
+        balance,
+        reserved,
+        available: units(item.get("available_creative_units"))
+            .unwrap_or_else(|| balance.minus(reserved)),
+        allow_negative_balance: item.get("allow_negative_balance").and_then(Value::as_bool),
+    })
+}
+
+pub(super) fn models(body: &Value) -> Parsed<Page<Model>> {
+    page(body, "models", model)
+}
+
+fn model(item: &Value) -> Parsed<Model> {
+    let id = string(item, &["model_id", "base_model_id", "id"]).ok_or(Malformed("model_id"))?;
+    let id = ModelId::try_from(id.to_owned()).map_err(|_| Malformed("model_id"))?;
+    let name = string(item, &["name"]).map(|name| clean(name, 200)).unwrap_or_default();
+    Ok(Model {
+        name: if name.is_empty() { id.to_string() } else { name },
+        id,
+        modality: string(item, &["modality"]).and_then(Modality::from_word),
+        capabilities: match item.get("capabilities") {
+            Some(Value::Array(names)) => {
+                Capabilities::from_names(names.iter().filter_map(Value::as_str))
+            }
+            Some(Value::Object(flags)) => Capabilities::from_names(
+                flags
+                    .iter()
+                    .filter(|(_, on)| on.as_bool() == Some(true))
+                    .map(|(name, _)| name.as_str()),
+            ),
+            _ => Capabilities::default(),
+        },
+    })
+}
+
+fn page<T>(body: &Value, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Parsed<Page<T>> {
+    let items = body.get(name).and_then(Value::as_array).ok_or(Malformed(name))?;
+    let pagination = body.get("pagination");
+    let cursor = pagination.and_then(|at| string(at, &["next_cursor"])).map(str::to_owned);
+    let more = pagination.and_then(|at| at.get("has_more_results")).and_then(Value::as_bool);
+    Ok(Page {
+        // One odd entry must not hide the others.
+        items: items.iter().filter_map(|item| parse(item).ok()).collect(),
+        next_cursor: cursor.filter(|cursor| !cursor.is_empty() && more != Some(false)),
+    })
+}
+
+pub(super) fn price(body: &Value) -> Parsed<Price> {
+    let amount = |name: &'static str| units(body.get(name)).ok_or(Malformed(name));
+    let estimated = amount("estimated_price_creative_units")?;
+    if estimated < CreativeUnits::ZERO {
+        return Err(Malformed("estimated_price_creative_units"));
+    }
+    let available = amount("workspace_balance_creative_units")?;
+    Ok(Price {
+        estimated,
+        available,
+        sufficient: body
+            .get("has_sufficient_creative_units")
+            .and_then(Value::as_bool)
+            .unwrap_or(available >= estimated),
+    })
+}
+
+pub(super) fn started(body: &Value) -> Parsed<Started> {
+    let id = string(body, &["inference_id", "id"])
+        .and_then(|id| id.parse().ok())
+        .ok_or(Malformed("inference_id"))?;
+    let normalized = body.get("normalized_parameters");
+    let used = |name| normalized.and_then(|all| number(all.get(name)));
+    Ok(Started {
+        id,
+        estimated: units(body.get("estimated_price_creative_units")),
+        poll_after: poll_interval(number(body.get("poll_interval_seconds"))),
+        normalized: Normalized {
+            width: used("width"),
+            height: used("height"),
+            batch_size: used("batch_size"),
+            duration_seconds: used("duration_seconds"),
+        },
+    })
+}
+
+pub(super) fn inference(body: &Value) -> Parsed<Inference> {
+    let word = string(body, &["status"]).ok_or(Malformed("status"))?;
+    let charged = ["actual_price_creative_units", "price_creative_units"]
+        .into_iter()
+        .find_map(|name| units(body.get(name)));
+    let status = match fold_status(word) {
+        StatusWord::Running => RunStatus::Running,
+        StatusWord::Cancelled => RunStatus::Cancelled,
+        StatusWord::Complete => RunStatus::Complete(Completed { outputs: outputs(body), charged }),
+        StatusWord::Failed => {
+            let (code, message) = failure(body);
+            RunStatus::Failed(Failure { code, message, charged })
+        }
+    };
+    Ok(Inference {
+        status,
+        poll_after: poll_interval(number(body.get("poll_interval_seconds"))),
+        completed_at: string(body, &["completed_at"]).and_then(|at| at.parse::<Timestamp>().ok()),
+    })
+}
+
+fn failure(body: &Value) -> (Option<String>, Option<String>) {
+    let nested = body.get("error").filter(|error| error.is_object());
+    let code = string(body, &["error_code"])
+        .or_else(|| nested.and_then(|error| string(error, &["code", "type"])));
+    let message = string(body, &["error_message", "error", "message"])
+        .or_else(|| nested.and_then(|error| string(error, &["message", "title"])));
+    (code.map(|code| clean(code, 80)), message.map(|message| clean(message, 300)))
+}
+
+const OUTPUT_LISTS: [&str; 4] = ["outputs", "files", "assets", "result"];
+
+fn outputs(body: &Value) -> Vec<Output> {
+    OUTPUT_LISTS
+        .into_iter()
+        .filter_map(|name| body.get(name))
+        .map(|listed| match listed {
+            Value::Array(items) => items.iter().filter_map(output).collect(),
+            Value::Object(_) => match output(listed) {
+                Some(single) => vec![single],
+                None => outputs(listed),
+            },
+            _ => Vec::new(),
+        })
+        .find(|found: &Vec<Output>| !found.is_empty())
+        .unwrap_or_default()
+}
+
+fn output(item: &Value) -> Option<Output> {
+    let url = match item {
+        Value::String(url) => url,
+        _ => string(item, &["url", "download_url", "signed_url"])?,
+    };
+    Some(Output {
+        file_id: string(item, &["file_id", "id"])
+            .and_then(|id| FileId::try_from(id.to_owned()).ok()),
+        url: url.to_owned(),
+    })
+}
+
+/// The service's code and message in an error's body, in any of the forms seen or suspected:
+/// `{"error": {...}}`, `{"error": "..."}`, `{"detail": "..."}`, FastAPI's list of details, and the
+/// flat object of its GraphQL side. Text that is none of these is returned as the message.
+pub(super) fn error_details(body: &[u8]) -> (Option<String>, Option<String>) {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+        let text = String::from_utf8_lossy(body.get(..2_000).unwrap_or(body)).into_owned();
+        let text = clean(&text, 200);
+        return (None, Some(text).filter(|text| !text.trim().is_empty()));
+    };
+    let inner = ["error", "detail"]
+        .into_iter()
+        .filter_map(|name| value.get(name))
+        .find(|inner| inner.is_object())
+        .unwrap_or(&value);
+    let code = string(inner, &["code", "error_code", "type"]).map(|code| clean(code, 80));
+    let message = match value.get("detail") {
+        Some(Value::Array(details)) => Some(validation(details)),
+        _ => string(inner, &["message", "detail", "error", "title"]).map(str::to_owned),
+    };
+    let message = message.or_else(|| code.is_none().then(|| value.to_string()));
+    (code, message.map(|message| clean(&message, 300)).filter(|text| !text.is_empty()))
+}
+
+/// FastAPI's details as `width: must be greater than 0; prompt: field required`.
+fn validation(details: &[Value]) -> String {
+    let sentences = details.iter().take(5).map(|detail| {
+        let message = string(detail, &["msg", "message"]).unwrap_or("not valid");
+        let place: Vec<String> = detail
+            .get("loc")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter(|part| part.as_str() != Some("body"))
+            .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
+            .collect();
+        if place.is_empty() {
+            message.to_owned()
+        } else {
+            format!("{}: {message}", place.join("."))
+        }
+    });
+    sentences.collect::<Vec<_>>().join("; ")
+}
+
+fn string<'a>(value: &'a Value, names: &[&str]) -> Option<&'a str> {
+    let fields: &Map<String, Value> = value.as_object()?;
+    names.iter().find_map(|name| fields.get(*name).and_then(Value::as_str))
+}
+
+fn number(value: Option<&Value>) -> Option<f64> {
+    match value? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+        _ => None,
+    }
+}
+
+fn units(value: Option<&Value>) -> Option<CreativeUnits> {
+    number(value).and_then(CreativeUnits::from_number)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "a failed unwrap is a failed test"
+    )]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn done(body: Value) -> Completed {
+        match inference(&body).unwrap().status {
+            RunStatus::Complete(completed) => completed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn outputs_are_found_under_every_name_and_form() {
+        let item = json!({"file_id": "f1", "url": "https://h/a.png"});
+        for body in [
+            json!({"outputs": [item]}),
+            json!({"files": [{"file_id": "f1", "download_url": "https://h/a.png"}]}),
+            json!({"assets": [{"id": "f1", "signed_url": "https://h/a.png"}]}),
+            json!({"result": item}),
+            json!({"result": {"files": [item]}}),
+            json!({"outputs": [], "files": [item]}),
+            json!({"outputs": item}),
+        ] {
+            let mut whole = body.clone();
+            whole["status"] = json!("COMPLETED");
+            let found = done(whole).outputs;
+            assert_eq!(found.len(), 1, "{body}");
+            assert_eq!(found[0].url, "https://h/a.png", "{body}");
+            assert_eq!(found[0].file_id.as_ref().unwrap().as_str(), "f1", "{body}");
+        }
+        assert!(done(json!({"status": "complete"})).outputs.is_empty());
+    }
+
+    #[test]
+    fn an_error_is_read_in_all_its_shapes() {
+        for (body, code, message) in [
+            (
+                r#"{"error":{"code":"MODEL_NOT_FOUND","message":"no"}}"#,
+                Some("MODEL_NOT_FOUND"),
+                "no",
+            ),
+            (r#"{"error":"no"}"#, None, "no"),
+            (r#"{"detail":"no"}"#, None, "no"),
+            (
+                r#"{"detail":[{"loc":["body","width"],"msg":"too big","type":"x"}]}"#,
+                None,
+                "width: too big",
+            ),
+            (
+                r#"{"type":"NOT_FOUND_ERROR","code":"X","title":"T","message":"no","data":null}"#,
+                Some("X"),
+                "no",
+            ),
+            ("<html>no</html>", None, "<html>no</html>"),
+            (r#"{"oops":1}"#, None, r#"{"oops":1}"#),
+        ] {
+            let (found_code, found_message) = error_details(body.as_bytes());
+            assert_eq!(found_code.as_deref(), code, "{body}");
+            assert_eq!(found_message.as_deref(), Some(message), "{body}");
+        }
+        assert_eq!(error_details(b""), (None, None));
+    }
+
+    #[test]
+    fn models_are_read_whatever_their_ids_and_capabilities_are_called() {
+        let body = json!({"models": [
+            {"model_id": "flux", "name": "FLUX", "modality": "image",
+             "capabilities": {"text_to_image": true, "negative_prompt": false}},
+            {"base_model_id": "b", "modality": "THREE_D", "capabilities": ["textTo3D"]},
+            {"id": "c", "name": "C", "modality": "hologram"},
+            {"name": "no id"}
+        ], "pagination": {"has_more_results": true, "next_cursor": "n", "total_count": null}});
+        let page = models(&body).unwrap();
+        assert_eq!(page.items.len(), 3);
+        assert!(page.items[0].capabilities.has("text_to_image"));
+        assert!(!page.items[0].capabilities.has("negative_prompt"));
+        assert_eq!(page.items[1].modality, Some(Modality::ThreeD));
+        assert!(page.items[1].capabilities.has("text_to_3d"));
+        assert_eq!(page.items[2].modality, None);
+        assert_eq!(page.next_cursor.as_deref(), Some("n"));
+    }
+}

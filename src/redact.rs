@@ -1,0 +1,5 @@
+//! stub
+/// stub
+pub fn clean(text: &str, max: usize) -> String {
+    text.chars().take(max).collect()
+}

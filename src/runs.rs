@@ -1,0 +1,719 @@
+//! The use cases: price, buy, wait, collect. Ties Layer's API, the journal and the files together.
+//!
+//! Knows nothing of MCP, of the command line, and of HTTP: it never sees a status code. The work
+//! on a job runs in a task of its own; a caller only waits for it, and may stop waiting.
+
+mod choose;
+mod error;
+mod report;
+mod request;
+mod work;
+
+pub use error::{ErrorReport, Money, RunError, SetupProblem};
+pub use report::{FileReport, JobReport, JobStatus};
+pub use request::{AssetRequest, Count, Limit, Pixels, Prompt, Seconds, Seed, WaitSeconds};
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp, Zoned};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::journal::{
+    Budgets, Fingerprint, Job, JobId, JobState, Journal, NewJob, Quote, Reservation,
+};
+use crate::layer::{
+    CancelOutcome, CreativeUnits, InferenceRequest, LayerClient, Model, Price, Workspace,
+    WorkspaceId,
+};
+use choose::{Choice, choose};
+use work::{Begin, Place, Stage, off_the_reactor};
+
+/// The user's limits. No tool can change them.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Above this price a purchase needs the user's consent.
+    pub confirm_above: CreativeUnits,
+    /// The most that one purchase may cost.
+    pub run: Option<CreativeUnits>,
+    /// The most that this process may spend.
+    pub session: Option<CreativeUnits>,
+    /// The most that may be spent in a day, by all processes of this user.
+    pub day: Option<CreativeUnits>,
+}
+
+/// A way to Layer: a client with a token, and the workspace that pays.
+pub struct Connection {
+    /// The API.
+    pub client: LayerClient,
+    /// The workspace, when the settings name one.
+    pub workspace: Option<WorkspaceId>,
+    /// What a job is bound to: the API's origin, or the word for the sandbox, whose address
+    /// changes with every process.
+    pub origin: String,
+    /// Whatever must live as long as the connection.
+    pub keep: Option<Box<dyn std::any::Any + Send + Sync>>,
+}
+
+/// Makes the connection at the first call that needs one, because that may be slow: unlocking the
+/// credentials, reading certificates.
+pub trait Connect: Send + Sync {
+    /// Connects. Called again after a failure, so that the user can mend it meanwhile.
+    fn connect(&self) -> BoxFuture<'_, Result<Connection, SetupProblem>>;
+}
+
+/// What the use cases are built from.
+pub struct RunsSettings {
+    /// The way to Layer.
+    pub connect: Box<dyn Connect>,
+    /// The journal's file.
+    pub journal: PathBuf,
+    /// Where assets may be written, or why nowhere.
+    pub output_dir: Result<PathBuf, SetupProblem>,
+    /// The user's limits.
+    pub limits: Limits,
+    /// The clock, with the user's time zone.
+    pub now: fn() -> Zoned,
+}
+
+/// How long a caller wants to wait.
+#[derive(Clone, Copy, Debug)]
+pub enum Patience {
+    /// At most so long.
+    UpTo(Duration),
+    /// Until the job ends.
+    ToTheEnd,
+}
+
+/// Something to tell those who wait.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// 0 to 100, rising.
+    pub percent: f64,
+    /// A few words.
+    pub message: String,
+}
+
+/// Takes progress. Must not block.
+pub type ProgressSink = dyn Fn(Progress) + Send + Sync;
+
+/// The use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Runs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: RunsSettings,
+    /// Names this process in the journal.
+    session: String,
+    connection: OnceCell<Arc<Connection>>,
+    journal: OnceCell<Journal>,
+    catalogue: tokio::sync::Mutex<Option<Catalogue>>,
+    workspace: OnceCell<WorkspaceId>,
+    live: Mutex<HashMap<JobId, watch::Receiver<Stage>>>,
+    /// Starts on their way, which the end of the process waits for.
+    starts: TaskTracker,
+}
+
+/// The models of a workspace, as they were a while ago.
+struct Catalogue {
+    read: Instant,
+    workspace: WorkspaceId,
+    models: Arc<[Model]>,
+}
+
+/// How long the same request is answered with the same job.
+const SAME_REQUEST: SignedDuration = SignedDuration::from_hours(24);
+/// How long a quoted price holds.
+const QUOTE: SignedDuration = SignedDuration::from_mins(15);
+/// Catalogues change over days; a call a minute must not read 100 models each time.
+const CATALOGUE: Duration = Duration::from_secs(600);
+
+/// A request with all that must be known before it may be bought.
+struct Prepared {
+    connection: Arc<Connection>,
+    workspace: WorkspaceId,
+    choice: Choice,
+    inference: InferenceRequest,
+    fingerprint: Fingerprint,
+}
+
+/// A price with the right to hold us to it.
+#[derive(Clone, Debug)]
+pub struct QuoteReport {
+    /// Give it to `create_asset`.
+    pub id: String,
+    /// The price.
+    pub price: Price,
+    /// Until when it holds.
+    pub expires_at: Timestamp,
+    /// True when only the user can allow it.
+    pub needs_confirmation: bool,
+    /// The model, and why it.
+    pub model: Model,
+    /// Half a sentence.
+    pub reason: String,
+}
+
+/// The paying workspace and its neighbours.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The one that pays.
+    pub workspace: Workspace,
+    /// All that the token can reach.
+    pub all: Vec<Workspace>,
+    /// The API, or the word for the sandbox.
+    pub origin: String,
+}
+
+impl Runs {
+    /// Builds the use cases. Touches neither disk nor network.
+    pub fn new(settings: RunsSettings) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                session: format!("{:016x}", rand::random::<u64>()),
+                connection: OnceCell::new(),
+                journal: OnceCell::new(),
+                catalogue: tokio::sync::Mutex::new(None),
+                workspace: OnceCell::new(),
+                live: Mutex::new(HashMap::new()),
+                starts: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// The folder that assets go to.
+    pub fn output_dir(&self) -> Result<PathBuf, RunError> {
+        self.inner.settings.output_dir.clone().map_err(RunError::Setup)
+    }
+
+    /// The user's limits.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.settings.limits
+    }
+
+    /// Names a price and holds to it for a quarter of an hour. Costs nothing.
+    pub async fn quote(&self, request: &AssetRequest) -> Result<QuoteReport, RunError> {
+        let prepared = self.prepare(request).await?;
+        let price = self.price(&prepared).await?;
+        let quote = Quote {
+            id: format!("quote_{:016x}", rand::random::<u64>()),
+            fingerprint: prepared.fingerprint,
+            estimated: price.estimated,
+            expires_at: self.inner.now() + QUOTE,
+        };
+        self.inner.journal().await?.keep_quote(&quote).await.map_err(RunError::journal)?;
+        Ok(QuoteReport {
+            needs_confirmation: price.estimated > self.inner.settings.limits.confirm_above,
+            id: quote.id,
+            price,
+            expires_at: quote.expires_at,
+            model: prepared.choice.model,
+            reason: prepared.choice.reason,
+        })
+    }
+
+    /// Buys an asset, or finds the job of the same request, and waits for its files.
+    pub async fn create(
+        &self,
+        request: &AssetRequest,
+        patience: Patience,
+        progress: &ProgressSink,
+    ) -> Result<JobReport, RunError> {
+        let save_to = request.save_to.as_ref().map(|wish| wish.given().to_owned());
+        let count = usize::from(request.count.get());
+        let prompt = request.prompt.as_str().to_owned();
+        // A place that can't be used is the cheapest thing to find out.
+        let place = Place::open(self.output_dir()?, save_to.clone(), prompt, count).await?;
+        let prepared = self.prepare(request).await?;
+        let since = (!request.variation).then(|| self.inner.now() - SAME_REQUEST);
+        let journal = self.inner.journal().await?;
+        if let Some(since) = since {
+            let same = journal.same_request(&prepared.fingerprint, since).await;
+            if let Some(job) = same.map_err(RunError::journal)? {
+                return self.take_up(job, &place, save_to, patience, progress).await;
+            }
+        }
+        place.check(prepared.choice.modality).await?;
+        let price = self.price(&prepared).await?;
+        self.allow(request, &prepared, price).await?;
+        let new = self.new_job(&prepared, price, save_to.clone(), &place);
+        let budgets = self.budgets();
+        let reserved = journal.reserve(&new, since, &budgets, self.inner.now()).await;
+        match reserved.map_err(RunError::journal)? {
+            Reservation::New => {}
+            Reservation::Existing(job) => {
+                return self.take_up(*job, &place, save_to, patience, progress).await;
+            }
+            Reservation::OverBudget { which, limit, spent } => {
+                return Err(RunError::Budget { which, price: price.estimated, spent, limit });
+            }
+        }
+        let stage = self.begin(prepared.connection, &new.id, Begin::Start);
+        let waited = self.wait(stage, patience, progress).await;
+        let job = self.known_job(&new.id).await?;
+        let chosen = format!("Model `{}` ({}).", prepared.choice.model.id, prepared.choice.reason);
+        self.answer(job, waited, &chosen)
+    }
+
+    /// Looks at a job, and waits for its files when they are not there yet.
+    pub async fn job(
+        &self,
+        id: &JobId,
+        patience: Patience,
+        progress: &ProgressSink,
+    ) -> Result<JobReport, RunError> {
+        let job = self.known_job(id).await?;
+        let waited = self.attend(&job, patience, progress).await?;
+        let job = self.known_job(id).await?;
+        self.answer(job, waited, "")
+    }
+
+    /// Jobs from the newest to the oldest, as the journal has them.
+    pub async fn jobs(
+        &self,
+        status: Option<JobStatus>,
+        limit: u32,
+        skip: u32,
+    ) -> Result<Vec<Job>, RunError> {
+        let journal = self.inner.journal().await?;
+        journal.jobs(status.map(JobStatus::states), limit, skip).await.map_err(RunError::journal)
+    }
+
+    /// Asks Layer to stop a run. The outcome says whether it can.
+    pub async fn cancel(&self, id: &JobId) -> Result<(Job, Option<CancelOutcome>), RunError> {
+        let job = self.known_job(id).await?;
+        let (JobState::Running, Some(inference)) = (job.state, &job.inference) else {
+            return Ok((job, None));
+        };
+        let connection = self.connection_of(&job).await?;
+        let outcome = connection
+            .client
+            .cancel(&job.new.workspace, inference)
+            .await
+            .map_err(|source| RunError::Watching { job: id.clone(), source })?;
+        if outcome == CancelOutcome::Accepted {
+            // One look, so that the answer says what the service made of it.
+            let quiet = |_| {};
+            let soon = Patience::UpTo(Duration::from_secs(5));
+            let _ = self.attend(&job, soon, &quiet).await;
+        }
+        Ok((self.known_job(id).await?, Some(outcome)))
+    }
+
+    /// The workspace that pays, with its balance.
+    pub async fn account(&self) -> Result<Account, RunError> {
+        let connection = self.connection().await?;
+        let all = connection.client.workspaces().await;
+        let id = self.workspace(&connection).await?;
+        let workspace = match all.iter().flatten().find(|workspace| workspace.id == id) {
+            Some(workspace) => workspace.clone(),
+            None => connection.client.workspace(&id).await.map_err(api)?,
+        };
+        let all = all.unwrap_or_else(|_| vec![workspace.clone()]);
+        Ok(Account { workspace, all, origin: connection.origin.clone() })
+    }
+
+    /// The workspace's models, in Layer's order of recommendation.
+    pub async fn models(&self) -> Result<Arc<[Model]>, RunError> {
+        let connection = self.connection().await?;
+        let workspace = self.workspace(&connection).await?;
+        self.catalogue(&connection, &workspace).await
+    }
+
+    /// What one picture, sound or model of each of these would cost, a few at a time; `None`
+    /// where the service won't say.
+    pub async fn prices(&self, models: &[Model]) -> Result<Vec<Option<CreativeUnits>>, RunError> {
+        use futures::StreamExt;
+        let connection = self.connection().await?;
+        let workspace = self.workspace(&connection).await?;
+        let prices = models.iter().map(|model| {
+            let request = InferenceRequest {
+                model: model.id.clone(),
+                prompt: "price check".to_owned(),
+                negative_prompt: None,
+                width: None,
+                height: None,
+                count: 1,
+                seed: None,
+                quality: None,
+                transparency: false,
+                tileability: false,
+                duration_seconds: None,
+            };
+            let (connection, workspace) = (&connection, &workspace);
+            async move {
+                let price = connection.client.estimate(workspace, &request).await;
+                price.ok().map(|price| price.estimated)
+            }
+        });
+        Ok(futures::stream::iter(prices).buffered(4).collect().await)
+    }
+
+    /// Ends the work of this process: starts on their way get until `grace` to be recorded, and
+    /// everything else is left to whoever comes next. No paid run is stopped.
+    pub async fn shut_down(&self, grace: Duration) {
+        self.inner.starts.close();
+        let _ = tokio::time::timeout(grace, self.inner.starts.wait()).await;
+        if let Some(journal) = self.inner.journal.get() {
+            let _ = journal.release_all(&self.inner.session).await;
+            let _ = tokio::time::timeout(Duration::from_millis(200), journal.close()).await;
+        }
+    }
+
+    async fn prepare(&self, request: &AssetRequest) -> Result<Prepared, RunError> {
+        let connection = self.connection().await?;
+        let workspace = self.workspace(&connection).await?;
+        let models = self.catalogue(&connection, &workspace).await?;
+        let choice = choose(request, &models)?;
+        let inference = request.inference(&choice)?;
+        let fingerprint = Fingerprint::of(&connection.origin, &workspace, &inference);
+        Ok(Prepared { connection, workspace, choice, inference, fingerprint })
+    }
+
+    async fn price(&self, prepared: &Prepared) -> Result<Price, RunError> {
+        prepared
+            .connection
+            .client
+            .estimate(&prepared.workspace, &prepared.inference)
+            .await
+            .map_err(api)
+    }
+
+    /// May this be bought? Everything but the sums, which the journal checks as it writes.
+    async fn allow(
+        &self,
+        request: &AssetRequest,
+        prepared: &Prepared,
+        price: Price,
+    ) -> Result<(), RunError> {
+        let limits = &self.inner.settings.limits;
+        if let Some(id) = &request.quote_id {
+            let void = |why: &str| Err(RunError::QuoteVoid { why: why.to_owned() });
+            let quote = self.inner.journal().await?.quote(id).await.map_err(RunError::journal)?;
+            match quote {
+                None => return void("there is none with this id"),
+                Some(quote) if quote.fingerprint != prepared.fingerprint => {
+                    return void("it was for a request with other arguments");
+                }
+                Some(quote) if quote.expires_at < self.inner.now() => {
+                    return void("it has run out");
+                }
+                Some(quote) if quote.estimated < price.estimated => {
+                    return void(&format!(
+                        "the price rose from {} to {}",
+                        quote.estimated, price.estimated
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(limit) = limits.run
+            && price.estimated > limit
+        {
+            return Err(RunError::Budget {
+                which: "run",
+                price: price.estimated,
+                spent: CreativeUnits::ZERO,
+                limit,
+            });
+        }
+        if price.estimated > limits.confirm_above {
+            return Err(RunError::ConfirmationNeeded {
+                price: price.estimated,
+                threshold: limits.confirm_above,
+            });
+        }
+        if !price.sufficient {
+            return Err(RunError::Insufficient {
+                price: price.estimated,
+                available: price.available,
+            });
+        }
+        Ok(())
+    }
+
+    fn new_job(
+        &self,
+        prepared: &Prepared,
+        price: Price,
+        save_to: Option<String>,
+        place: &Place,
+    ) -> NewJob {
+        // A seed of our own makes the run recognisable at Layer should its answer get lost.
+        let seed = prepared.inference.seed.unwrap_or_else(|| rand::random::<u32>() >> 1);
+        NewJob {
+            id: JobId::random(),
+            origin: prepared.connection.origin.clone(),
+            workspace: prepared.workspace.clone(),
+            fingerprint: prepared.fingerprint.clone(),
+            request: InferenceRequest { seed: Some(seed), ..prepared.inference.clone() },
+            model_name: prepared.choice.model.name.clone(),
+            modality: prepared.choice.modality,
+            estimated: price.estimated,
+            save_to,
+            output_dir: place.folder().to_owned(),
+            session: self.inner.session.clone(),
+        }
+    }
+
+    fn budgets(&self) -> Budgets {
+        let limits = &self.inner.settings.limits;
+        let now = (self.inner.settings.now)();
+        let day_began = now.start_of_day().map_or(now.timestamp(), |began| began.timestamp());
+        Budgets { session: limits.session, day: limits.day, day_began }
+    }
+
+    /// The same request was made before: wait for its job, and bring its files to where they are
+    /// wanted now.
+    async fn take_up(
+        &self,
+        job: Job,
+        place: &Place,
+        save_to: Option<String>,
+        patience: Patience,
+        progress: &ProgressSink,
+    ) -> Result<JobReport, RunError> {
+        let waited = self.attend(&job, patience, progress).await?;
+        let mut job = self.known_job(job.id()).await?;
+        let elsewhere = save_to.is_some()
+            && (save_to != job.new.save_to || job.new.output_dir != place.folder());
+        if elsewhere && job.state == JobState::Complete && !matches!(waited, Stage::Over(Err(_))) {
+            let (place, files) = (place.clone(), job.files.clone());
+            job.files = off_the_reactor(move || {
+                files.iter().enumerate().map(|(index, file)| place.copy(file, index)).collect()
+            })
+            .await?;
+        }
+        self.answer(
+            job,
+            waited,
+            "The same request was made before and is not paid for again (`variation: true` buys \
+             a new one).",
+        )
+    }
+
+    /// Waits for a job, taking up the work on it when nobody in this process does it.
+    async fn attend(
+        &self,
+        job: &Job,
+        patience: Patience,
+        progress: &ProgressSink,
+    ) -> Result<Stage, RunError> {
+        if let Some(error) = work::bad_end(job) {
+            return Ok(Stage::Over(Err(error)));
+        }
+        let at_work = self.live().get(job.id()).cloned();
+        let stage = match at_work {
+            Some(stage) if !matches!(*stage.borrow(), Stage::Over(_)) => stage.clone(),
+            _ => {
+                let connection = self.connection_of(job).await?;
+                self.begin(connection, job.id(), Begin::TakeUp)
+            }
+        };
+        Ok(self.wait(stage, patience, progress).await)
+    }
+
+    fn begin(
+        &self,
+        connection: Arc<Connection>,
+        id: &JobId,
+        begin: Begin,
+    ) -> watch::Receiver<Stage> {
+        let (sender, receiver) = watch::channel(Stage::Starting);
+        let mut live = self.live();
+        live.retain(|_, stage| stage.has_changed().is_ok());
+        if let Begin::TakeUp = begin
+            && let Some(stage) = live.get(id)
+            && !matches!(*stage.borrow(), Stage::Over(_))
+        {
+            // Another call of this process was a moment faster.
+            return stage.clone();
+        }
+        live.insert(id.clone(), receiver.clone());
+        drop(live);
+        let starting = matches!(begin, Begin::Start).then(|| self.inner.starts.token());
+        let work = work::work(self.inner.clone(), connection, id.clone(), begin, sender);
+        let mut started = receiver.clone();
+        tokio::spawn(work);
+        if let Some(token) = starting {
+            tokio::spawn(async move {
+                let _ = started.wait_for(|stage| !matches!(stage, Stage::Starting)).await;
+                drop(token);
+            });
+        }
+        receiver
+    }
+
+    /// Waits until the work is over or patience ends, telling how it goes every second.
+    async fn wait(
+        &self,
+        mut stage: watch::Receiver<Stage>,
+        patience: Patience,
+        progress: &ProgressSink,
+    ) -> Stage {
+        let began = Instant::now();
+        let end = match patience {
+            Patience::UpTo(limit) => Some(tokio::time::Instant::now() + limit),
+            Patience::ToTheEnd => None,
+        };
+        let mut percent = 0.0_f64;
+        loop {
+            let now = stage.borrow_and_update().clone();
+            if let Stage::Over(_) = now {
+                return now;
+            }
+            let told = tell(&now, began.elapsed(), percent);
+            percent = told.percent;
+            progress(told);
+            let tick = tokio::time::Instant::now() + Duration::from_secs(1);
+            let wake = end.map_or(tick, |end| end.min(tick));
+            tokio::select! {
+                changed = stage.changed() => if changed.is_err() {
+                    // The task ended without a word.
+                    return stage.borrow().clone();
+                },
+                () = tokio::time::sleep_until(wake) => {
+                    if end.is_some_and(|end| tokio::time::Instant::now() >= end) {
+                        return stage.borrow().clone();
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer(&self, job: Job, waited: Stage, prefix: &str) -> Result<JobReport, RunError> {
+        let message = match waited {
+            Stage::Over(Err(error)) => return Err(error),
+            Stage::Over(Ok(())) => JobReport::saved_sentence(&job),
+            Stage::Starting => "The start is on its way.".to_owned(),
+            Stage::Rendering => "Layer is working on it.".to_owned(),
+            Stage::Fetching(..) => "It is done; its files are being fetched.".to_owned(),
+        };
+        Ok(JobReport::new(&job, format!("{message} {prefix}").trim_end().to_owned()))
+    }
+
+    async fn known_job(&self, id: &JobId) -> Result<Job, RunError> {
+        let journal = self.inner.journal().await?;
+        let job = journal.job(id).await.map_err(RunError::journal)?;
+        job.ok_or_else(|| RunError::JobUnknown { asked: id.to_string() })
+    }
+
+    async fn connection(&self) -> Result<Arc<Connection>, RunError> {
+        let connect = || async { self.inner.settings.connect.connect().await.map(Arc::new) };
+        self.inner.connection.get_or_try_init(connect).await.cloned().map_err(RunError::Setup)
+    }
+
+    /// The connection, when it leads to where the job was bought.
+    async fn connection_of(&self, job: &Job) -> Result<Arc<Connection>, RunError> {
+        let connection = self.connection().await?;
+        if connection.origin == job.new.origin {
+            return Ok(connection);
+        }
+        Err(RunError::Setup(SetupProblem {
+            code: "configuration",
+            message: format!(
+                "The job `{}` was bought at `{}`, and this server talks to `{}`.",
+                job.id(),
+                job.new.origin,
+                connection.origin
+            ),
+            next_step: "Start the server with the `LAYER_API_BASE_URL` that the job was bought \
+                        with."
+                .to_owned(),
+        }))
+    }
+
+    async fn workspace(&self, connection: &Connection) -> Result<WorkspaceId, RunError> {
+        if let Some(id) = &connection.workspace {
+            return Ok(id.clone());
+        }
+        let only_one = || async {
+            let all = connection.client.workspaces().await.map_err(api)?;
+            match all.as_slice() {
+                [one] => Ok(one.id.clone()),
+                [] => Err(RunError::Setup(SetupProblem {
+                    code: "workspace_missing",
+                    message: "The token's user has no workspace.".to_owned(),
+                    next_step: "Create one at app.layer.ai, then call again.".to_owned(),
+                })),
+                many => Err(RunError::Setup(SetupProblem {
+                    code: "workspace_missing",
+                    message: "The token reaches several workspaces, and none was chosen."
+                        .to_owned(),
+                    next_step: format!(
+                        "Ask the user which one pays, and to set `LAYER_WORKSPACE_ID` or to run \
+                         `layer-mcp setup`: {}.",
+                        many.iter()
+                            .take(10)
+                            .map(|workspace| format!("`{}` ({})", workspace.id, workspace.name))
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ),
+                })),
+            }
+        };
+        self.inner.workspace.get_or_try_init(only_one).await.cloned()
+    }
+
+    async fn catalogue(
+        &self,
+        connection: &Connection,
+        workspace: &WorkspaceId,
+    ) -> Result<Arc<[Model]>, RunError> {
+        let mut kept = self.inner.catalogue.lock().await;
+        if let Some(kept) = kept.as_ref()
+            && kept.workspace == *workspace
+            && kept.read.elapsed() < CATALOGUE
+        {
+            return Ok(kept.models.clone());
+        }
+        let models: Arc<[Model]> = connection.client.models(workspace).await.map_err(api)?.into();
+        let (read, workspace) = (Instant::now(), workspace.clone());
+        *kept = Some(Catalogue { read, workspace, models: models.clone() });
+        Ok(models)
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, watch::Receiver<Stage>>> {
+        self.inner.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    async fn journal(&self) -> Result<&Journal, RunError> {
+        self.journal
+            .get_or_try_init(|| Journal::open(&self.settings.journal))
+            .await
+            .map_err(RunError::journal)
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.settings.now)().timestamp()
+    }
+}
+
+fn api(source: crate::layer::ApiError) -> RunError {
+    RunError::Layer { source }
+}
+
+/// How it goes, in a number that only rises. Nobody knows how long a run takes, so the number
+/// nears its end without reaching it.
+fn tell(stage: &Stage, waited: Duration, so_far: f64) -> Progress {
+    let seconds = waited.as_secs();
+    let (percent, message) = match stage {
+        Stage::Starting => (1.0, "starting".to_owned()),
+        Stage::Rendering => {
+            let share = 1.0 - (-waited.as_secs_f64() / 30.0).exp();
+            (2.0 + 88.0 * share, format!("rendering at Layer, {seconds} s"))
+        }
+        Stage::Fetching(this, total) => (92.0, format!("fetching file {this} of {total}")),
+        Stage::Over(_) => (100.0, "done".to_owned()),
+    };
+    Progress { percent: percent.max(so_far + 0.01), message }
+}

@@ -1,0 +1,141 @@
+//! Which model makes it: by name, or by what it is for. Pure.
+
+use super::error::RunError;
+use super::request::AssetRequest;
+use crate::layer::{Modality, Model, UseCase};
+
+/// A model, and why it was taken.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    /// The model.
+    pub(super) model: Model,
+    /// What it makes.
+    pub(super) modality: Modality,
+    /// Why it was taken, as half a sentence.
+    pub(super) reason: String,
+}
+
+/// Chooses among the workspace's models, which are in Layer's order of recommendation.
+///
+/// # Errors
+/// [`RunError::ModelNotFound`] when nothing has the name or serves the use case,
+/// [`RunError::Argument`] when no model, or not the named one, can do what is asked for.
+pub(super) fn choose(request: &AssetRequest, models: &[Model]) -> Result<Choice, RunError> {
+    match &request.model {
+        Some(name) => by_name(request, name, models),
+        None => by_use_case(request, request.use_case.unwrap_or_default(), models),
+    }
+}
+
+fn by_name(request: &AssetRequest, name: &str, models: &[Model]) -> Result<Choice, RunError> {
+    let named = models
+        .iter()
+        .find(|model| model.id.as_str() == name)
+        .or_else(|| models.iter().find(|model| model.is_named(name)))
+        .ok_or_else(|| RunError::ModelNotFound {
+            asked: crate::redact::clean(name, 100),
+            near: near(name, models),
+        })?;
+    let modality = match (named.modality, request.use_case) {
+        (Some(modality), _) => modality,
+        (None, use_case) => use_case.unwrap_or_default().modality(),
+    };
+    if let Some(use_case) = request.use_case
+        && modality != use_case.modality()
+    {
+        return Err(RunError::Argument {
+            field: "use_case",
+            message: format!(
+                "the model `{}` makes {}, which is not what `{}` is for. Leave out one of `model` \
+                 and `use_case`",
+                named.name,
+                modality.as_str(),
+                use_case.as_str()
+            ),
+        });
+    }
+    if let Some(wish) = request.wishes().into_iter().find(|wish| !wish.is_met_by(named)) {
+        let able = models.iter().filter(|model| model.modality == Some(modality));
+        let able: Vec<String> = able
+            .filter(|model| wish.is_met_by(model))
+            .take(4)
+            .map(|model| format!("`{}`", model.id))
+            .collect();
+        return Err(RunError::Argument {
+            field: wish.argument,
+            message: if able.is_empty() {
+                format!(
+                    "no {} model of this workspace lists `{}`",
+                    modality.as_str(),
+                    wish.argument
+                )
+            } else {
+                format!(
+                    "the model `{}` does not list `{}`; models that do: {}",
+                    named.name,
+                    wish.argument,
+                    able.join(", ")
+                )
+            },
+        });
+    }
+    Ok(Choice { model: named.clone(), modality, reason: "named in the call".to_owned() })
+}
+
+fn by_use_case(
+    request: &AssetRequest,
+    use_case: UseCase,
+    models: &[Model],
+) -> Result<Choice, RunError> {
+    let mut suited: Vec<(u8, &Model)> =
+        models.iter().filter_map(|model| Some((model.suits(use_case)?, model))).collect();
+    // Stable: within one rank Layer's order stands.
+    suited.sort_by_key(|(rank, _)| *rank);
+    let wishes = request.wishes();
+    let able = suited.iter().find(|(_, model)| wishes.iter().all(|wish| wish.is_met_by(model)));
+    match able {
+        Some((_, model)) => {
+            let with: Vec<&str> = wishes.iter().map(|wish| wish.argument).collect();
+            let can = if with.is_empty() {
+                String::new()
+            } else {
+                format!(" that takes {}", with.join(" and "))
+            };
+            Ok(Choice {
+                model: (*model).clone(),
+                modality: use_case.modality(),
+                reason: format!("Layer's first for {}{can}", use_case.as_str()),
+            })
+        }
+        None if suited.is_empty() => Err(RunError::ModelNotFound {
+            asked: format!("a model for {}", use_case.as_str()),
+            near: Vec::new(),
+        }),
+        None => Err(RunError::Argument {
+            field: wishes.first().map_or("use_case", |wish| wish.argument),
+            message: format!(
+                "no model of this workspace for {} lists {}",
+                use_case.as_str(),
+                wishes.iter().map(|wish| wish.argument).collect::<Vec<_>>().join(" and ")
+            ),
+        }),
+    }
+}
+
+/// Up to five models whose name or id shares a word with what was asked for.
+fn near(asked: &str, models: &[Model]) -> Vec<String> {
+    let lower = asked.to_lowercase();
+    let words: Vec<&str> = lower
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| word.len() > 2)
+        .collect();
+    models
+        .iter()
+        .filter(|model| {
+            let text = format!("{} {}", model.id, model.name).to_lowercase();
+            words.iter().any(|word| text.contains(word))
+        })
+        .take(5)
+        .map(|model| model.id.to_string())
+        .collect()
+}

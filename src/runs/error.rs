@@ -1,0 +1,531 @@
+//! What can go wrong in a use case: what happened, what became of the money, what to do next.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::files::FileError;
+use crate::journal::{JobFailure, JobId, JournalError};
+use crate::layer::{ApiError, ApiErrorKind, CreativeUnits};
+
+/// A use case that did not reach its end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RunError {
+    /// Settings or credentials are missing or wrong.
+    #[error("{0}")]
+    Setup(SetupProblem),
+    /// An argument can't be used.
+    #[error("{message}")]
+    Argument {
+        /// Its name.
+        field: &'static str,
+        /// What is wrong with it and what is allowed.
+        message: String,
+    },
+    /// No model has this name or serves this purpose.
+    #[error("this workspace has no model `{asked}`")]
+    ModelNotFound {
+        /// What was asked for.
+        asked: String,
+        /// Ids of models that sound like it.
+        near: Vec<String>,
+    },
+    /// A call that costs nothing failed, before anything was started.
+    #[error("{source}")]
+    Layer {
+        /// Why.
+        source: ApiError,
+    },
+    /// The service refused the start, or it never left.
+    #[error("the run was not started: {source}")]
+    StartRefused {
+        /// Our entry.
+        job: JobId,
+        /// Why.
+        source: ApiError,
+    },
+    /// No usable answer to the start.
+    #[error("no usable answer came to the start of the run; it may have started and be charged")]
+    StartUnanswered {
+        /// Our entry.
+        job: JobId,
+        /// What came instead, as far as it is known.
+        failure: Option<JobFailure>,
+    },
+    /// Layer reported a failed run.
+    #[error("the run failed at Layer")]
+    RunFailed {
+        /// Our entry.
+        job: JobId,
+        /// Layer's words.
+        failure: JobFailure,
+        /// What it cost all the same.
+        charged: Option<CreativeUnits>,
+    },
+    /// The run was stopped at Layer.
+    #[error("the run was cancelled or deleted at Layer")]
+    RunCancelled {
+        /// Our entry.
+        job: JobId,
+    },
+    /// The run goes on, but it can't be looked at.
+    #[error("the run was started, but its state can't be read: {source}")]
+    Watching {
+        /// Our entry.
+        job: JobId,
+        /// Why.
+        source: ApiError,
+    },
+    /// Layer says that the run is complete and lists no file.
+    #[error("the run is complete at Layer, but lists no file")]
+    NoFiles {
+        /// Our entry.
+        job: JobId,
+    },
+    /// A finished file could not be fetched.
+    #[error("the run is complete, but its file could not be fetched: {source}")]
+    Download {
+        /// Our entry.
+        job: JobId,
+        /// Why.
+        source: ApiError,
+    },
+    /// A file could not be written, read or named.
+    #[error("{source}")]
+    File {
+        /// Our entry, when something was bought already.
+        job: Option<JobId>,
+        /// Why.
+        source: Arc<FileError>,
+    },
+    /// The journal failed.
+    #[error("{source}")]
+    Journal {
+        /// Our entry, when something was bought already.
+        job: Option<JobId>,
+        /// Why.
+        source: Arc<JournalError>,
+    },
+    /// The workspace can't pay.
+    #[error("it would cost {price}, and the workspace has {available} to spend")]
+    Insufficient {
+        /// The estimate.
+        price: CreativeUnits,
+        /// What there is.
+        available: CreativeUnits,
+    },
+    /// It would go beyond a limit that the user set.
+    #[error(
+        "it would cost {price}, which with {spent} already spent goes beyond the {which} budget \
+         of {limit}"
+    )]
+    Budget {
+        /// `run`, `session` or `day`.
+        which: &'static str,
+        /// The estimate.
+        price: CreativeUnits,
+        /// Spent or reserved so far.
+        spent: CreativeUnits,
+        /// The limit.
+        limit: CreativeUnits,
+    },
+    /// It is dearer than what may be bought without asking the user.
+    #[error("it would cost {price}; above {threshold} a purchase needs the user's own consent")]
+    ConfirmationNeeded {
+        /// The estimate.
+        price: CreativeUnits,
+        /// From where on.
+        threshold: CreativeUnits,
+    },
+    /// The quote does not cover this purchase.
+    #[error("the quote is void: {why}")]
+    QuoteVoid {
+        /// Why.
+        why: String,
+    },
+    /// There is no such job.
+    #[error("there is no job `{asked}` in the journal")]
+    JobUnknown {
+        /// What was asked for.
+        asked: String,
+    },
+    /// The longest time that a run is watched is over.
+    #[error("the run did not end within the time it is watched for")]
+    Timeout {
+        /// Our entry.
+        job: JobId,
+    },
+    /// A task of ours broke off.
+    #[error("an internal fault stopped the work on this job")]
+    Internal {
+        /// Our entry.
+        job: JobId,
+    },
+}
+
+/// Settings or credentials that are missing or wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupProblem {
+    /// Its code, such as `credentials_missing`.
+    pub code: &'static str,
+    /// One sentence.
+    pub message: String,
+    /// What to do.
+    pub next_step: String,
+}
+
+impl std::fmt::Display for SetupProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What became of the money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Money {
+    /// Nothing was charged.
+    NotCharged,
+    /// It was, or will be, charged.
+    Charged,
+    /// Nobody here can say.
+    Unknown,
+}
+
+/// An error as every tool answers with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ErrorReport {
+    /// Stable, lower snake case; the list is in the README.
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What became of the money.
+    pub money: Money,
+    /// True when the same call may be made again without fear of paying twice.
+    pub retryable: bool,
+    /// What to do now.
+    pub next_step: String,
+    /// Under which the service's support finds the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The job, when there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<JobId>,
+}
+
+impl RunError {
+    pub(super) fn file(source: FileError) -> Self {
+        Self::File { job: None, source: Arc::new(source) }
+    }
+
+    pub(super) fn journal(source: JournalError) -> Self {
+        Self::Journal { job: None, source: Arc::new(source) }
+    }
+
+    /// The same error, said of a job that was already bought.
+    pub(super) fn of_job(self, id: &JobId) -> Self {
+        let job = Some(id.clone());
+        match self {
+            Self::File { source, .. } => Self::File { job, source },
+            Self::Journal { source, .. } => Self::Journal { job, source },
+            other => other,
+        }
+    }
+
+    /// The job that it is about.
+    pub fn job(&self) -> Option<&JobId> {
+        match self {
+            Self::StartRefused { job, .. }
+            | Self::StartUnanswered { job, .. }
+            | Self::RunFailed { job, .. }
+            | Self::RunCancelled { job }
+            | Self::Watching { job, .. }
+            | Self::NoFiles { job }
+            | Self::Download { job, .. }
+            | Self::Timeout { job }
+            | Self::Internal { job } => Some(job),
+            Self::File { job, .. } | Self::Journal { job, .. } => job.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Code, money, whether the same call may be made again, and the next step.
+    fn verdict(&self) -> (&'static str, Money, bool, String) {
+        use Money::{Charged, NotCharged, Unknown};
+        let collect = |job: &JobId| {
+            format!(
+                "call `get_job` with job_id `{job}`: it fetches the result without a new charge"
+            )
+        };
+        match self {
+            Self::Setup(problem) => (problem.code, NotCharged, false, problem.next_step.clone()),
+            Self::Argument { .. } => (
+                "invalid_argument",
+                NotCharged,
+                false,
+                "correct the argument and call again".into(),
+            ),
+            Self::ModelNotFound { near, .. } if near.is_empty() => (
+                "model_not_found",
+                NotCharged,
+                false,
+                "call `list_models` and take a `model_id` from it, or leave out `model`".into(),
+            ),
+            Self::ModelNotFound { near, .. } => (
+                "model_not_found",
+                NotCharged,
+                false,
+                format!(
+                    "did you mean one of these: {}? `list_models` has them all",
+                    near.join(", ")
+                ),
+            ),
+            Self::Layer { source } | Self::StartRefused { source, .. } => {
+                let (code, retryable, next) = of_api(source);
+                (code, NotCharged, retryable, next)
+            }
+            Self::StartUnanswered { job, .. } => (
+                "start_unanswered",
+                Unknown,
+                false,
+                format!(
+                    "don't repeat the call: it could pay twice. Look at app.layer.ai whether the \
+                     run is there; if it is not, `variation: true` buys a new one. The entry is \
+                     job `{job}`"
+                ),
+            ),
+            Self::RunFailed { failure, charged, .. } => {
+                let refused = failure
+                    .upstream_code
+                    .as_deref()
+                    .is_some_and(|code| code.to_ascii_uppercase().contains("CONTENT_POLICY"));
+                let money = match charged {
+                    Some(charged) if *charged > CreativeUnits::ZERO => Charged,
+                    Some(_) => NotCharged,
+                    None => Unknown,
+                };
+                let next = if refused {
+                    "change the prompt: the service's content policy refused it"
+                } else {
+                    "call again to try once more, or take another model"
+                };
+                ("run_failed", money, !refused, next.into())
+            }
+            Self::RunCancelled { .. } => (
+                "run_cancelled",
+                Unknown,
+                true,
+                "call again to start a new run; `get_workspace_info` shows the balance".into(),
+            ),
+            Self::Watching { job, source } => {
+                let (code, _, next) = of_api(source);
+                let next = match source.kind {
+                    ApiErrorKind::Unauthenticated => next,
+                    _ => collect(job),
+                };
+                (code, Unknown, true, next)
+            }
+            Self::NoFiles { job } => ("download_failed", Charged, true, collect(job)),
+            Self::Download { job, source } if source.kind == ApiErrorKind::BlockedHost => (
+                "blocked_host",
+                Charged,
+                true,
+                format!(
+                    "if the host is to be trusted, the user can add it to `LAYER_ALLOWED_HOSTS`; \
+                     then {}",
+                    collect(job)
+                ),
+            ),
+            Self::Download { job, .. } => ("download_failed", Charged, true, collect(job)),
+            Self::File { job, source } => match job {
+                Some(job) => (
+                    source.code(),
+                    Charged,
+                    true,
+                    format!("{}; then {}", source.next_step(), collect(job)),
+                ),
+                None => (source.code(), NotCharged, false, source.next_step().to_owned()),
+            },
+            Self::Journal { job, .. } => match job {
+                Some(job) => ("journal", Unknown, true, collect(job)),
+                None => (
+                    "journal",
+                    NotCharged,
+                    true,
+                    "nothing is bought that can't be recorded: make room on the disk, or check \
+                     that the `.layer-mcp` folder in the home folder is writable, and call again"
+                        .into(),
+                ),
+            },
+            Self::Insufficient { .. } => (
+                "insufficient_balance",
+                NotCharged,
+                true,
+                "add Creative Units at app.layer.ai, or take a cheaper model or a smaller `count`"
+                    .into(),
+            ),
+            Self::Budget { which, .. } => (
+                "budget",
+                NotCharged,
+                false,
+                format!(
+                    "the limit is the user's: only they can raise it (`LAYER_BUDGET_{}_CU`). Take \
+                     a cheaper model or a smaller `count`",
+                    which.to_ascii_uppercase()
+                ),
+            ),
+            Self::ConfirmationNeeded { .. } => (
+                "confirmation_needed",
+                NotCharged,
+                false,
+                "tell the user the price. Only they can allow it, by raising \
+                 `LAYER_CONFIRM_ABOVE_CU`; or take a cheaper model or a smaller `count`"
+                    .into(),
+            ),
+            Self::QuoteVoid { .. } => (
+                "quote_void",
+                NotCharged,
+                false,
+                "call `quote` again with exactly the arguments of the purchase".into(),
+            ),
+            Self::JobUnknown { .. } => (
+                "job_unknown",
+                NotCharged,
+                false,
+                "call `list_jobs` and take a `job_id` from it".into(),
+            ),
+            Self::Timeout { job } => ("timeout", Unknown, true, collect(job)),
+            Self::Internal { job } => ("internal", Unknown, true, collect(job)),
+        }
+    }
+
+    /// The error as every tool answers with it.
+    pub fn report(&self) -> ErrorReport {
+        let (code, money, retryable, next_step) = self.verdict();
+        ErrorReport {
+            code,
+            message: self.sentence(),
+            money,
+            retryable,
+            next_step: sentence_case(&next_step),
+            request_id: self.request_id(),
+            job_id: self.job().cloned(),
+        }
+    }
+
+    fn sentence(&self) -> String {
+        let mut text = self.to_string();
+        match self {
+            Self::RunFailed { failure, .. } => {
+                let words: Vec<&str> = [failure.upstream_code.as_deref()]
+                    .into_iter()
+                    .flatten()
+                    .chain(Some(failure.message.as_str()).filter(|message| !message.is_empty()))
+                    .collect();
+                if !words.is_empty() {
+                    text = format!("{text}: \"{}\"", words.join(": "));
+                }
+            }
+            Self::StartUnanswered { failure: Some(failure), .. } => {
+                text = format!("{text} ({})", failure.message);
+            }
+            Self::Journal { source, .. } => {
+                let mut cause: &dyn std::error::Error = source.as_ref();
+                while let Some(inner) = cause.source() {
+                    cause = inner;
+                }
+                let cause = crate::redact::clean(&cause.to_string(), 200);
+                if !text.contains(&cause) {
+                    text = format!("{text}: {cause}");
+                }
+            }
+            _ => {}
+        }
+        sentence_case(&text)
+    }
+
+    fn request_id(&self) -> Option<String> {
+        match self {
+            Self::Layer { source }
+            | Self::StartRefused { source, .. }
+            | Self::Watching { source, .. }
+            | Self::Download { source, .. } => source.request_id.clone(),
+            Self::StartUnanswered { failure: Some(failure), .. }
+            | Self::RunFailed { failure, .. } => failure.request_id.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// Code, whether a repetition can help, and the next step, for a failure after which nothing is
+/// charged.
+fn of_api(error: &ApiError) -> (&'static str, bool, String) {
+    let (code, retryable, next) = match error.kind {
+        ApiErrorKind::Unauthenticated => (
+            "unauthenticated",
+            false,
+            "the token is wrong, expired or revoked: ask the user to run `layer-mcp setup` with a \
+             new one from app.layer.ai, Settings, Personal Access Tokens",
+        ),
+        ApiErrorKind::FeatureDisabled => (
+            "feature_disabled",
+            false,
+            "the workspace or its plan does not allow this: take another model, or ask the \
+             workspace's owner",
+        ),
+        ApiErrorKind::InsufficientBalance => (
+            "insufficient_balance",
+            true,
+            "add Creative Units at app.layer.ai, or take a cheaper model or a smaller `count`",
+        ),
+        ApiErrorKind::ModelNotFound => (
+            "model_not_found",
+            false,
+            "call `list_models` and take a `model_id` from it, or leave out `model`",
+        ),
+        ApiErrorKind::NotFound => (
+            "not_found",
+            false,
+            "check the workspace with `get_workspace_info`, and the model with `list_models`",
+        ),
+        ApiErrorKind::InvalidRequest => {
+            ("invalid_argument", false, "correct what the service names, or take another model")
+        }
+        ApiErrorKind::RateLimited => {
+            let wait = error.retry_after.map_or(30, |wait| wait.as_secs().max(1));
+            let next = format!("wait {wait} seconds, then call again");
+            return ("rate_limited", true, next);
+        }
+        ApiErrorKind::Service => {
+            ("service_error", true, "the service has trouble: call again in a minute")
+        }
+        ApiErrorKind::Network => (
+            "network",
+            true,
+            "check the connection, the proxy and `LAYER_API_BASE_URL`, then call again",
+        ),
+        ApiErrorKind::Timeout => ("timeout", true, "call again in a minute"),
+        ApiErrorKind::BlockedHost => (
+            "blocked_host",
+            false,
+            "if the host is to be trusted, the user can add it to `LAYER_ALLOWED_HOSTS`",
+        ),
+        ApiErrorKind::BadDownload => ("download_failed", true, "call again"),
+        ApiErrorKind::Configuration => (
+            "configuration",
+            false,
+            "correct the setting (`LAYER_CA_BUNDLE`, `LAYER_PROXY`) and restart the server",
+        ),
+    };
+    (code, retryable, next.to_owned())
+}
+
+/// A clause made into a sentence: first letter large, one period at the end.
+pub(super) fn sentence_case(clause: &str) -> String {
+    let mut letters = clause.chars();
+    let sentence: String = match letters.next() {
+        Some(first) if !clause.starts_with("app.") => first.to_uppercase().chain(letters).collect(),
+        _ => clause.to_owned(),
+    };
+    if sentence.ends_with(['.', '?', '!']) { sentence } else { format!("{sentence}.") }
+}

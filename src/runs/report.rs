@@ -1,0 +1,161 @@
+//! What a job looks like to the caller.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::files::SavedFile;
+use crate::journal::{Job, JobState};
+use crate::layer::CreativeUnits;
+
+/// How a job stands, in the words that scripts read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+#[allow(missing_docs, reason = "the words speak; docs on variants would split the schema")]
+pub enum JobStatus {
+    Running,
+    Complete,
+    Failed,
+    Cancelled,
+    Unknown,
+}
+
+impl JobStatus {
+    /// The word for a state of the journal.
+    pub fn of(state: JobState) -> Self {
+        match state {
+            JobState::Starting | JobState::Running | JobState::Finished => Self::Running,
+            JobState::Complete => Self::Complete,
+            JobState::Failed | JobState::Refused => Self::Failed,
+            JobState::Cancelled => Self::Cancelled,
+            JobState::Unknown => Self::Unknown,
+        }
+    }
+
+    /// The states of the journal that the word covers.
+    pub fn states(self) -> &'static [JobState] {
+        match self {
+            Self::Running => &[JobState::Starting, JobState::Running, JobState::Finished],
+            Self::Complete => &[JobState::Complete],
+            Self::Failed => &[JobState::Failed, JobState::Refused],
+            Self::Cancelled => &[JobState::Cancelled],
+            Self::Unknown => &[JobState::Unknown],
+        }
+    }
+}
+
+/// A file on the disk, as it was read back.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct FileReport {
+    /// Absolute path.
+    pub path: String,
+    /// From the bytes.
+    pub media_type: String,
+    /// Size.
+    pub bytes: u64,
+    /// Pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// Length of a sound or video.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<f64>,
+    /// Of the bytes on the disk.
+    pub sha256: String,
+    /// True when some pixel is see-through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub has_alpha: Option<bool>,
+}
+
+impl From<&SavedFile> for FileReport {
+    fn from(file: &SavedFile) -> Self {
+        Self {
+            path: file.path.to_string_lossy().into_owned(),
+            media_type: file.media_type.to_string(),
+            bytes: file.bytes,
+            width: file.width,
+            height: file.height,
+            duration_seconds: file.duration_seconds,
+            sha256: file.sha256.clone(),
+            has_alpha: file.has_alpha,
+        }
+    }
+}
+
+/// A job, as every tool that makes or looks at one answers.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct JobReport {
+    /// Give it to `get_job`.
+    pub job_id: String,
+    /// How it stands.
+    pub status: JobStatus,
+    /// The same in a sentence.
+    pub message: String,
+    /// Id of the model.
+    pub model: String,
+    /// Price in Creative Units before the start.
+    pub estimated_cu: CreativeUnits,
+    /// What Layer says it charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_cu: Option<CreativeUnits>,
+    /// What was saved.
+    pub files: Vec<FileReport>,
+    /// What the service changed in the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adjusted: Vec<String>,
+    /// Repeats the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u32>,
+    /// What to do now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
+}
+
+impl JobReport {
+    /// The report of a job as the journal has it, with a sentence of the caller's.
+    pub(super) fn new(job: &Job, message: String) -> Self {
+        let status = JobStatus::of(job.state);
+        let next_step = match status {
+            JobStatus::Running => Some(format!(
+                "Call `get_job` with job_id `{}` and wait_seconds 45. The job goes on meanwhile; \
+                 don't start it again.",
+                job.id()
+            )),
+            JobStatus::Unknown => Some(
+                "Don't repeat the call: it could pay twice. Look at app.layer.ai whether the run \
+                 is there; if it is not, `variation: true` buys a new one."
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+        Self {
+            job_id: job.id().to_string(),
+            status,
+            message,
+            model: job.new.request.model.to_string(),
+            estimated_cu: job.new.estimated,
+            cost_cu: job.charged,
+            files: job.files.iter().map(FileReport::from).collect(),
+            adjusted: job.adjusted.clone(),
+            seed: job.new.request.seed,
+            next_step,
+        }
+    }
+
+    /// "2 files saved", "a file saved".
+    pub(super) fn saved_sentence(job: &Job) -> String {
+        let what = match job.files.as_slice() {
+            [one] => format!("Saved `{}`", one.path.display()),
+            many => format!("Saved {} files", many.len()),
+        };
+        let cost = match job.charged {
+            Some(charged) => format!("{charged} charged"),
+            None => format!("Layer did not say what it charged; estimated {}", job.new.estimated),
+        };
+        format!("{what} ({cost}).")
+    }
+}

@@ -1,0 +1,581 @@
+//! The work on one job, apart from whoever waits for it: send the start once, look at the run
+//! until it ends, fetch and save its files. A caller that goes away stops nothing here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::error::RunError;
+use super::{Connection, Inner};
+use crate::files::{FileError, IncomingFile, OutputDir, SaveTo, SavedFile};
+use crate::journal::{Job, JobFailure, JobId, JobState, LEASE};
+use crate::layer::{
+    ApiError, ApiErrorKind, Failure, InferenceId, LARGEST_FILE, Modality, Output, RunStatus,
+};
+
+/// Where the work on a job is, for those who wait.
+#[derive(Clone, Debug)]
+pub(super) enum Stage {
+    /// The start is being sent, or the run is being looked up for the first time.
+    Starting,
+    /// Layer works on it.
+    Rendering,
+    /// Files are being fetched: this one of so many.
+    Fetching(usize, usize),
+    /// The work is over; the journal has the result unless it is an error.
+    Over(Result<(), RunError>),
+}
+
+/// What to begin with.
+pub(super) enum Begin {
+    /// The entry is new and held by us: send the start.
+    Start,
+    /// The start lies behind: take it up wherever it is.
+    TakeUp,
+}
+
+/// Sends an answer for whoever waits, whatever happens to the work.
+pub(super) async fn work(
+    inner: Arc<Inner>,
+    connection: Arc<Connection>,
+    id: JobId,
+    begin: Begin,
+    stage: watch::Sender<Stage>,
+) {
+    let worker = Worker { inner, connection, id, stage };
+    let result = worker.run(begin).await;
+    if let Err(error) = &result {
+        tracing::warn!(job = %worker.id, code = error.report().code, "the work on a job ended early");
+    }
+    worker.stage.send_replace(Stage::Over(result));
+}
+
+struct Worker {
+    inner: Arc<Inner>,
+    connection: Arc<Connection>,
+    id: JobId,
+    stage: watch::Sender<Stage>,
+}
+
+const TRIES: u32 = 3;
+
+impl Worker {
+    async fn run(&self, begin: Begin) -> Result<(), RunError> {
+        let lease = match begin {
+            Begin::Start => Lease::renew(&self.inner, &self.id),
+            Begin::TakeUp => match self.take_lease().await? {
+                Some(lease) => lease,
+                // The process that held it brought it to its end.
+                None => return self.of_state(self.job().await?).map(drop),
+            },
+        };
+        let result = self.held(begin).await;
+        lease.give_back().await;
+        result
+    }
+
+    async fn held(&self, begin: Begin) -> Result<(), RunError> {
+        let mut job = self.job().await?;
+        let mut first_look = Duration::ZERO;
+        if let Begin::Start = begin {
+            first_look = self.start(&job).await?;
+            job = self.job().await?;
+        } else if job.state == JobState::Starting {
+            // We could take the lease, so whoever was to send the start is dead. Whether it
+            // was sent nobody knows.
+            let failure = JobFailure {
+                message: "the process that was sending the start ended before it had an answer"
+                    .to_owned(),
+                ..JobFailure::default()
+            };
+            self.fail(JobState::Unknown, failure.clone(), None).await?;
+            return Err(RunError::StartUnanswered { job: self.id.clone(), failure: Some(failure) });
+        }
+        let job = self.of_state(job)?;
+        let Some(inference) = job.inference.clone() else {
+            return Err(RunError::Internal { job: self.id.clone() });
+        };
+        if job.state == JobState::Complete && self.files_are_there(&job).await {
+            return Ok(());
+        }
+        self.stage.send_replace(Stage::Rendering);
+        let outputs = self.watch(&job, &inference, first_look).await?;
+        let files = self.fetch_all(&job, &inference, outputs).await?;
+        let adjusted = adjusted(&job, &files);
+        self.inner
+            .journal()
+            .await?
+            .record_complete(&self.id, &files, &adjusted, self.inner.now())
+            .await
+            .map_err(|error| RunError::journal(error).of_job(&self.id))
+    }
+
+    /// Sends the start: once, here, and nowhere else. Returns when to look first.
+    async fn start(&self, job: &Job) -> Result<Duration, RunError> {
+        let sent = self.connection.client.start(&job.new.workspace, &job.new.request).await;
+        match sent {
+            Ok(started) => {
+                let adjusted = started.normalized.differences(&job.new.request);
+                self.inner
+                    .journal()
+                    .await?
+                    .record_started(
+                        &self.id,
+                        &started.id,
+                        started.estimated,
+                        &adjusted,
+                        self.inner.now(),
+                    )
+                    .await
+                    .map_err(|error| RunError::journal(error).of_job(&self.id))?;
+                tracing::info!(job = %self.id, inference = %started.id, "run started");
+                Ok(started.poll_after)
+            }
+            Err(error) => {
+                let failure = failure_of(&error);
+                if error.may_have_happened() {
+                    self.fail(JobState::Unknown, failure.clone(), None).await?;
+                    let job = self.id.clone();
+                    Err(RunError::StartUnanswered { job, failure: Some(failure) })
+                } else {
+                    self.fail(JobState::Refused, failure, None).await?;
+                    Err(RunError::StartRefused { job: self.id.clone(), source: error })
+                }
+            }
+        }
+    }
+
+    /// Looks at the run until it ends, at the service's own pace, at most for as long as runs of
+    /// its kind are known to take.
+    async fn watch(
+        &self,
+        job: &Job,
+        inference: &InferenceId,
+        first_look: Duration,
+    ) -> Result<Vec<Output>, RunError> {
+        let deadline = Instant::now() + longest_run(job.new.modality);
+        let mut pause = first_look;
+        loop {
+            tokio::time::sleep(pause).await;
+            let looked = self.connection.client.inference(&job.new.workspace, inference).await;
+            pause = match looked {
+                Ok(look) => match look.status {
+                    RunStatus::Running => look.poll_after,
+                    RunStatus::Complete(done) => {
+                        self.inner
+                            .journal()
+                            .await?
+                            .record_finished(
+                                &self.id,
+                                &done.outputs,
+                                done.charged,
+                                self.inner.now(),
+                            )
+                            .await
+                            .map_err(|error| RunError::journal(error).of_job(&self.id))?;
+                        if done.outputs.is_empty() {
+                            return Err(RunError::NoFiles { job: self.id.clone() });
+                        }
+                        return Ok(done.outputs);
+                    }
+                    RunStatus::Failed(failed) => return Err(self.run_failed(failed).await?),
+                    RunStatus::Cancelled => {
+                        self.fail(JobState::Cancelled, JobFailure::default(), None).await?;
+                        return Err(RunError::RunCancelled { job: self.id.clone() });
+                    }
+                },
+                // The client has repeated it already; a longer trouble is waited out.
+                Err(error) if is_passing(&error) => error
+                    .retry_after
+                    .unwrap_or(Duration::from_secs(5))
+                    .clamp(Duration::from_secs(1), Duration::from_secs(60)),
+                Err(source) => return Err(RunError::Watching { job: self.id.clone(), source }),
+            };
+            if Instant::now() + pause > deadline {
+                return Err(RunError::Timeout { job: self.id.clone() });
+            }
+        }
+    }
+
+    async fn run_failed(&self, failed: Failure) -> Result<RunError, RunError> {
+        let failure = JobFailure {
+            message: failed.message.unwrap_or_default(),
+            upstream_code: failed.code,
+            request_id: None,
+        };
+        self.fail(JobState::Failed, failure.clone(), failed.charged).await?;
+        Ok(RunError::RunFailed { job: self.id.clone(), failure, charged: failed.charged })
+    }
+
+    async fn fetch_all(
+        &self,
+        job: &Job,
+        inference: &InferenceId,
+        mut outputs: Vec<Output>,
+    ) -> Result<Vec<SavedFile>, RunError> {
+        let total = outputs.len();
+        let place = Place::of(job, total).await.map_err(|error| error.of_job(&self.id))?;
+        let mut files = Vec::with_capacity(total);
+        for index in 0..total {
+            self.stage.send_replace(Stage::Fetching(index + 1, total));
+            let mut tried = 0;
+            let file = loop {
+                tried += 1;
+                let Some(output) = outputs.get(index) else {
+                    return Err(RunError::NoFiles { job: self.id.clone() });
+                };
+                let error = match self.fetch(output, &place, index).await {
+                    Ok(file) => break file,
+                    Err(error) => error,
+                };
+                let RunError::Download { source, .. } = &error else { return Err(error) };
+                let link_died = matches!(source.status, Some(401 | 403 | 404 | 410));
+                if tried >= TRIES || !(is_passing(source) || link_died) {
+                    return Err(error);
+                }
+                tokio::time::sleep(Duration::from_millis(500 * u64::from(tried))).await;
+                if link_died
+                    && let Ok(look) =
+                        self.connection.client.inference(&job.new.workspace, inference).await
+                    && let RunStatus::Complete(done) = look.status
+                    && done.outputs.len() == total
+                {
+                    outputs = done.outputs;
+                }
+            };
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    /// Streams one file to the disk; the network and the disk take turns through a short queue.
+    async fn fetch(
+        &self,
+        output: &Output,
+        place: &Place,
+        index: usize,
+    ) -> Result<SavedFile, RunError> {
+        let broken = |source| RunError::Download { job: self.id.clone(), source };
+        let mut download = self.connection.client.download(output).await.map_err(broken)?;
+        let (queue, mut chunks) = tokio::sync::mpsc::channel::<Option<Vec<u8>>>(8);
+        let place = place.clone();
+        let writer = tokio::task::spawn_blocking(move || {
+            let mut file = place.begin()?;
+            while let Some(chunk) = chunks.blocking_recv() {
+                match chunk {
+                    Some(chunk) => file.write(&chunk)?,
+                    None => return place.finish(file, index).map(Some),
+                }
+            }
+            // The sender went away without saying that it was done: the file is not whole.
+            Ok(None)
+        });
+        let fetched = loop {
+            match download.next_chunk().await {
+                Ok(Some(chunk)) => {
+                    // A writer that has given up says why below.
+                    if queue.send(Some(chunk)).await.is_err() {
+                        break Ok(());
+                    }
+                }
+                Ok(None) => {
+                    let _ = queue.send(None).await;
+                    break Ok(());
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        drop(queue);
+        let written = writer.await.map_err(|_| RunError::Internal { job: self.id.clone() })?;
+        fetched.map_err(broken)?;
+        match written {
+            Ok(Some(file)) => Ok(file),
+            Ok(None) => Err(RunError::Internal { job: self.id.clone() }),
+            Err(error) => Err(RunError::file(error).of_job(&self.id)),
+        }
+    }
+
+    async fn files_are_there(&self, job: &Job) -> bool {
+        let (folder, files) = (job.new.output_dir.clone(), job.files.clone());
+        !files.is_empty()
+            && tokio::task::spawn_blocking(move || {
+                let Ok(output) = OutputDir::open_existing(&folder) else { return false };
+                files.iter().all(|file| {
+                    let found = file.path.to_str().map(|path| output.inspect(path));
+                    matches!(found, Some(Ok(found)) if found.sha256 == file.sha256)
+                })
+            })
+            .await
+            .unwrap_or(false)
+    }
+
+    async fn take_lease(&self) -> Result<Option<Lease>, RunError> {
+        let deadline = Instant::now() + longest_run(Modality::Video);
+        loop {
+            let held = self
+                .inner
+                .journal()
+                .await?
+                .hold(&self.id, &self.inner.session, self.inner.now())
+                .await
+                .map_err(|error| RunError::journal(error).of_job(&self.id))?;
+            if held {
+                return Ok(Some(Lease::renew(&self.inner, &self.id)));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            match self.job().await?.state {
+                JobState::Starting => {}
+                JobState::Running | JobState::Finished => {
+                    self.stage.send_replace(Stage::Rendering);
+                }
+                _ => return Ok(None),
+            }
+            if Instant::now() > deadline {
+                return Err(RunError::Timeout { job: self.id.clone() });
+            }
+        }
+    }
+
+    async fn job(&self) -> Result<Job, RunError> {
+        let found = self
+            .inner
+            .journal()
+            .await?
+            .job(&self.id)
+            .await
+            .map_err(|error| RunError::journal(error).of_job(&self.id))?;
+        found.ok_or_else(|| RunError::JobUnknown { asked: self.id.to_string() })
+    }
+
+    /// The job, unless it came to a bad end.
+    fn of_state(&self, job: Job) -> Result<Job, RunError> {
+        bad_end(&job).map_or(Ok(job), Err)
+    }
+
+    async fn fail(
+        &self,
+        state: JobState,
+        failure: JobFailure,
+        charged: Option<crate::layer::CreativeUnits>,
+    ) -> Result<(), RunError> {
+        self.inner
+            .journal()
+            .await?
+            .record_failure(&self.id, state, &failure, charged, self.inner.now())
+            .await
+            .map_err(|error| RunError::journal(error).of_job(&self.id))
+    }
+}
+
+/// The error that a job in this state means; `None` while it may still lead to files.
+pub(super) fn bad_end(job: &Job) -> Option<RunError> {
+    let id = job.id().clone();
+    let failure = job.failure.clone();
+    match job.state {
+        JobState::Unknown => Some(RunError::StartUnanswered { job: id, failure }),
+        JobState::Failed | JobState::Refused => Some(RunError::RunFailed {
+            job: id,
+            failure: failure.unwrap_or_default(),
+            charged: match job.state {
+                JobState::Refused => Some(crate::layer::CreativeUnits::ZERO),
+                _ => job.charged,
+            },
+        }),
+        JobState::Cancelled => Some(RunError::RunCancelled { job: id }),
+        JobState::Starting | JobState::Running | JobState::Finished | JobState::Complete => None,
+    }
+}
+
+/// How long a run is watched. Pictures were seen to take up to five minutes.
+fn longest_run(modality: Modality) -> Duration {
+    Duration::from_secs(match modality {
+        Modality::Image | Modality::Audio | Modality::Text => 15 * 60,
+        Modality::Video | Modality::ThreeD => 45 * 60,
+    })
+}
+
+fn is_passing(error: &ApiError) -> bool {
+    matches!(
+        error.kind,
+        ApiErrorKind::Network
+            | ApiErrorKind::Timeout
+            | ApiErrorKind::RateLimited
+            | ApiErrorKind::Service
+    )
+}
+
+fn failure_of(error: &ApiError) -> JobFailure {
+    JobFailure {
+        message: error.message.clone(),
+        upstream_code: error.upstream_code.clone(),
+        request_id: error.request_id.clone(),
+    }
+}
+
+/// What differs between what was asked for and what lies on the disk.
+fn adjusted(job: &Job, files: &[SavedFile]) -> Vec<String> {
+    let request = &job.new.request;
+    let mut adjusted: Vec<String> =
+        job.adjusted.iter().filter(|said| !said.starts_with("file ")).cloned().collect();
+    let said = |name: &str| job.adjusted.iter().any(|said| said.starts_with(name));
+    if files.len() != usize::from(request.count) && !said("count") {
+        adjusted.push(format!("count: asked for {}, {} came", request.count, files.len()));
+    }
+    for file in files {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        let sides = [("width", request.width, file.width), ("height", request.height, file.height)];
+        for (side, asked, found) in sides {
+            if let (Some(asked), Some(found)) = (asked, found)
+                && asked != found
+            {
+                adjusted
+                    .push(format!("file {name}: asked for a {side} of {asked}, it has {found}"));
+            }
+        }
+        if let (Some(asked), Some(found)) = (request.duration_seconds, file.duration_seconds)
+            && (asked - found).abs() > 0.5
+        {
+            adjusted.push(format!("file {name}: asked for {asked} seconds, it has {found:.1}"));
+        }
+        if request.transparency && file.has_alpha != Some(true) {
+            adjusted.push(format!("file {name}: asked for transparency, it has none"));
+        }
+        if file.readable == Some(false) {
+            adjusted.push(format!("file {name}: it can't be decoded to its end, it is damaged"));
+        }
+        if let Some(wish) = &file.asked_name {
+            adjusted.push(format!("file {name}: asked for the name {wish}"));
+        }
+    }
+    adjusted
+}
+
+/// Where the files of a job go.
+#[derive(Clone)]
+pub(super) struct Place {
+    output: OutputDir,
+    target: crate::files::Target,
+}
+
+impl Place {
+    async fn of(job: &Job, count: usize) -> Result<Self, RunError> {
+        let save_to = job.new.save_to.clone();
+        let (folder, prompt) = (job.new.output_dir.clone(), job.new.request.prompt.clone());
+        Self::open(folder, save_to, prompt, count).await
+    }
+
+    /// Opens the folder and plans the names, off the reactor.
+    pub(super) async fn open(
+        folder: std::path::PathBuf,
+        save_to: Option<String>,
+        prompt: String,
+        count: usize,
+    ) -> Result<Self, RunError> {
+        off_the_reactor(move || {
+            let save_to = save_to.as_deref().map(SaveTo::parse).transpose()?;
+            let output = OutputDir::open(&folder)?;
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let target = output.target(save_to.as_ref(), &prompt, count)?;
+            Ok(Self { output, target })
+        })
+        .await
+    }
+
+    /// Refuses, before anything is bought, a place that can't take the files.
+    pub(super) async fn check(&self, modality: Modality) -> Result<(), RunError> {
+        let place = self.clone();
+        off_the_reactor(move || {
+            place.output.check(&place.target)?;
+            match place.output.would_clobber(&place.target, may_be(modality)) {
+                Some(path) => Err(FileError::Exists { path: path.to_string_lossy().into_owned() }),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// The output folder's path.
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.output.path()
+    }
+
+    fn begin(&self) -> Result<IncomingFile, FileError> {
+        self.output.begin(&self.target, LARGEST_FILE)
+    }
+
+    fn finish(&self, file: IncomingFile, index: usize) -> Result<SavedFile, FileError> {
+        // It is paid for: a name taken meanwhile gets a number, nothing is replaced or lost.
+        file.finish_unique(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// Copies a saved file of an earlier job here.
+    pub(super) fn copy(&self, file: &SavedFile, index: usize) -> Result<SavedFile, FileError> {
+        let from = file.path.to_string_lossy();
+        let (_, bytes) = self.output.read(&from, LARGEST_FILE)?;
+        let mut copy = self.begin()?;
+        copy.write(&bytes)?;
+        self.finish(copy, index)
+    }
+}
+
+/// The types that a model of this kind may deliver, whatever name was asked for.
+fn may_be(modality: Modality) -> &'static [crate::files::MediaType] {
+    use crate::files::MediaType::{Glb, Jpeg, Mp3, Mp4, Png, Wav, Webm, Webp};
+    match modality {
+        Modality::Image => &[Png, Jpeg, Webp],
+        Modality::Video => &[Mp4, Webm],
+        Modality::ThreeD => &[Glb],
+        Modality::Audio => &[Wav, Mp3],
+        Modality::Text => &[],
+    }
+}
+
+/// Runs file work where it may block.
+pub(super) async fn off_the_reactor<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, RunError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(RunError::file),
+        Err(_) => Err(RunError::file(FileError::from_io(
+            "the output folder",
+            "work in",
+            std::io::Error::other("the work was broken off"),
+        ))),
+    }
+}
+
+/// Keeps a job ours while the work lasts.
+struct Lease {
+    inner: Arc<Inner>,
+    id: JobId,
+    renewal: tokio::task::JoinHandle<()>,
+}
+
+impl Lease {
+    fn renew(inner: &Arc<Inner>, id: &JobId) -> Self {
+        let (keeper, job) = (inner.clone(), id.clone());
+        let renewal = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LEASE / 3).await;
+                if let Ok(journal) = keeper.journal().await {
+                    let _ = journal.hold(&job, &keeper.session, keeper.now()).await;
+                }
+            }
+        });
+        Self { inner: inner.clone(), id: id.clone(), renewal }
+    }
+
+    async fn give_back(self) {
+        self.renewal.abort();
+        if let Ok(journal) = self.inner.journal().await {
+            let _ = journal.release(&self.id, &self.inner.session).await;
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
