@@ -1,0 +1,563 @@
+//! The settings, read once: flag over environment over `config.toml` in the home over default.
+//!
+//! A wrong setting never keeps the server from starting. It is kept as a [`Problem`], and each
+//! call that needs Layer then says what is wrong and how to mend it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use crate::credentials::{
+    PasswordCommand, PasswordSettings, UnlockOptions, default_device_key_path, is_placeholder,
+};
+use crate::layer::{AllowedHost, ApiBase, CreativeUnits, ProxyChoice, WorkspaceId};
+use crate::runs::Limits;
+
+/// Names of the settings as environment variables. In `config.toml` they stand in lower case and
+/// without `LAYER_`.
+pub mod names {
+    /// The user's token, when there is no store.
+    pub const TOKEN: &str = "LAYER_API_TOKEN";
+    /// The workspace that pays.
+    pub const WORKSPACE: &str = "LAYER_WORKSPACE_ID";
+    /// Where Layer's API lies.
+    pub const BASE_URL: &str = "LAYER_API_BASE_URL";
+    /// PEM file of further certificate authorities.
+    pub const CA_BUNDLE: &str = "LAYER_CA_BUNDLE";
+    /// A proxy for Layer alone.
+    pub const PROXY: &str = "LAYER_PROXY";
+    /// Hosts that the proxy is not used for.
+    pub const NO_PROXY: &str = "NO_PROXY";
+    /// Further hosts that files may come from.
+    pub const ALLOWED_HOSTS: &str = "LAYER_ALLOWED_HOSTS";
+    /// The `.layer-mcp` folder.
+    pub const HOME: &str = "LAYER_MCP_HOME";
+    /// Where the device key lies.
+    pub const DEVICE_KEY: &str = "LAYER_MCP_DEVICE_KEY";
+    /// `env`: use the environment's token although a store exists.
+    pub const CREDENTIALS: &str = "LAYER_MCP_CREDENTIALS";
+    /// The store's password.
+    pub const PASSWORD: &str = "LAYER_MCP_PASSWORD";
+    /// A file with the store's password.
+    pub const PASSWORD_FILE: &str = "LAYER_MCP_PASSWORD_FILE";
+    /// A command that prints the store's password.
+    pub const PASSWORD_COMMAND: &str = "LAYER_MCP_PASSWORD_COMMAND";
+    /// Where assets may be written.
+    pub const OUTPUT_DIR: &str = "LAYER_OUTPUT_DIR";
+    /// The most that one purchase may cost.
+    pub const BUDGET_RUN: &str = "LAYER_BUDGET_RUN_CU";
+    /// The most that one process may spend.
+    pub const BUDGET_SESSION: &str = "LAYER_BUDGET_SESSION_CU";
+    /// The most that may be spent in a day.
+    pub const BUDGET_DAY: &str = "LAYER_BUDGET_DAY_CU";
+    /// Above this price a purchase needs the user's consent.
+    pub const CONFIRM_ABOVE: &str = "LAYER_CONFIRM_ABOVE_CU";
+    /// The longest that one call blocks.
+    pub const MAX_WAIT: &str = "LAYER_MAX_WAIT_SECONDS";
+    /// The log's filter.
+    pub const LOG: &str = "LAYER_LOG";
+    /// How much faster the sandbox's clock runs.
+    pub const SANDBOX_SPEED: &str = "LAYER_SANDBOX_SPEED";
+}
+
+/// What stands on the command line before the subcommand.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// An offline Layer inside the process.
+    pub sandbox: bool,
+    /// The `.layer-mcp` folder.
+    pub home: Option<PathBuf>,
+    /// Where assets may be written.
+    pub output_dir: Option<PathBuf>,
+    /// Only tools that neither spend nor change anything.
+    pub read_only: bool,
+}
+
+/// Where the settings come from, so that this module never looks for itself.
+pub struct Surroundings<'a> {
+    /// The environment.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// All of it, for a password command.
+    pub all_env: Vec<(OsString, OsString)>,
+    /// The user's home folder.
+    pub user_home: Option<PathBuf>,
+    /// The working directory.
+    pub cwd: Option<PathBuf>,
+}
+
+/// A setting that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its name, or the file's.
+    pub setting: String,
+    /// What is wrong and what is allowed. Never the value of a secret.
+    pub message: String,
+}
+
+/// All settings.
+#[derive(Debug)]
+pub struct Config {
+    /// The `.layer-mcp` folder, absolute.
+    pub home: PathBuf,
+    /// An offline Layer inside the process.
+    pub sandbox: bool,
+    /// How much faster the sandbox's clock runs; above 0.
+    pub sandbox_speed: f64,
+    /// Only tools that neither spend nor change anything.
+    pub read_only: bool,
+    /// Where Layer's API lies.
+    pub api_base: ApiBase,
+    /// PEM file of further certificate authorities.
+    pub ca_bundle: Option<PathBuf>,
+    /// How connections leave the machine.
+    pub proxy: ProxyChoice,
+    /// Further hosts that files may come from.
+    pub allowed_hosts: Vec<AllowedHost>,
+    /// The environment's token.
+    pub token: Option<SecretString>,
+    /// The workspace that pays, when it is named.
+    pub workspace: Option<WorkspaceId>,
+    /// True when the environment's token is to be used although a store exists.
+    pub credentials_from_env: bool,
+    /// How the store is opened.
+    pub unlock: UnlockOptions,
+    /// Where assets may be written; `None` when nothing named or guessed will do.
+    pub output_dir: Option<PathBuf>,
+    /// The user's limits.
+    pub limits: Limits,
+    /// The longest that one call blocks.
+    pub max_wait: Duration,
+    /// The log's filter.
+    pub log: String,
+    /// Settings that can't be used.
+    pub problems: Vec<Problem>,
+    /// Things worth a line in the log.
+    pub warnings: Vec<String>,
+}
+
+/// The longest that a call blocks unless the user says otherwise: clients give up at 60 seconds.
+const MAX_WAIT: Duration = Duration::from_secs(45);
+const CONFIRM_ABOVE: i64 = 20_000_000;
+
+/// `config.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    workspace_id: Option<String>,
+    api_base_url: Option<String>,
+    ca_bundle: Option<String>,
+    proxy: Option<String>,
+    allowed_hosts: Option<Vec<String>>,
+    device_key: Option<String>,
+    password_file: Option<String>,
+    password_command: Option<String>,
+    output_dir: Option<String>,
+    budget_run_cu: Option<f64>,
+    budget_session_cu: Option<f64>,
+    budget_day_cu: Option<f64>,
+    confirm_above_cu: Option<f64>,
+    max_wait_seconds: Option<f64>,
+    log: Option<String>,
+}
+
+impl Config {
+    /// Reads all settings. The only file it opens is `config.toml`.
+    pub fn load(flags: &Flags, around: &Surroundings<'_>) -> Self {
+        let mut reader = Reader { around, problems: Vec::new(), warnings: Vec::new() };
+        let home = reader.home(flags);
+        let file = reader.file(&home);
+        let mut base_url = reader.text(names::BASE_URL, file.api_base_url);
+        if base_url.as_deref().is_some_and(|text| text.trim().is_empty()) {
+            base_url = None;
+        }
+        let api_base = reader
+            .parse(names::BASE_URL, base_url)
+            .or_else(|| ApiBase::from_str(ApiBase::DEFAULT).ok());
+        let user_home = around.user_home.clone().unwrap_or_default();
+        let device_key = reader
+            .path(names::DEVICE_KEY, file.device_key)
+            .unwrap_or_else(|| {
+                let data = if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_DATA_HOME" };
+                let data = (around.env)(data).map(PathBuf::from);
+                default_device_key_path(&user_home, data.as_deref())
+            });
+        let password = PasswordSettings {
+            value: reader.secret(names::PASSWORD),
+            file: reader.path(names::PASSWORD_FILE, file.password_file),
+            command: reader
+                .text(names::PASSWORD_COMMAND, file.password_command)
+                .map(|line| PasswordCommand::new(line, around.all_env.clone())),
+        };
+        let limits = Limits {
+            confirm_above: reader
+                .amount(names::CONFIRM_ABOVE, file.confirm_above_cu)
+                .unwrap_or(CreativeUnits::from_micros(CONFIRM_ABOVE)),
+            run: reader.amount(names::BUDGET_RUN, file.budget_run_cu),
+            session: reader.amount(names::BUDGET_SESSION, file.budget_session_cu),
+            day: reader.amount(names::BUDGET_DAY, file.budget_day_cu),
+        };
+        let allowed_hosts = reader.hosts(file.allowed_hosts);
+        let workspace = reader.text(names::WORKSPACE, file.workspace_id);
+        let credentials_from_env = match reader.text(names::CREDENTIALS, None).as_deref() {
+            None => false,
+            Some("env") => true,
+            Some(_) => {
+                reader.problem(names::CREDENTIALS, "the only value is `env`");
+                false
+            }
+        };
+        Self {
+            sandbox: flags.sandbox,
+            sandbox_speed: reader.speed(),
+            read_only: flags.read_only,
+            api_base: match api_base {
+                Some(base) => base,
+                // The default is a constant that parses; this only satisfies the types.
+                None => return Self::load(&Flags::default(), around),
+            },
+            ca_bundle: reader.path(names::CA_BUNDLE, file.ca_bundle),
+            proxy: reader.proxy(file.proxy),
+            allowed_hosts,
+            token: reader.secret(names::TOKEN),
+            workspace: reader.parse(names::WORKSPACE, workspace),
+            credentials_from_env,
+            unlock: UnlockOptions { device_key, password },
+            output_dir: reader.output_dir(flags, file.output_dir),
+            limits,
+            max_wait: reader.max_wait(file.max_wait_seconds),
+            log: reader.text(names::LOG, file.log).unwrap_or_else(|| "info".to_owned()),
+            home,
+            problems: reader.problems,
+            warnings: reader.warnings,
+        }
+    }
+
+    /// The folder of the credential store.
+    pub fn secure_dir(&self) -> PathBuf {
+        self.home.join("secure")
+    }
+
+    /// The journal's file. The sandbox has one of its own: it spends nothing real.
+    pub fn journal(&self) -> PathBuf {
+        if self.sandbox { self.sandbox_dir().join("journal.db") } else { self.home.join("journal.db") }
+    }
+
+    /// The sandbox's folder.
+    pub fn sandbox_dir(&self) -> PathBuf {
+        self.home.join("sandbox")
+    }
+
+    /// The log's folder.
+    pub fn log_dir(&self) -> PathBuf {
+        self.home.join("logs")
+    }
+}
+
+struct Reader<'a> {
+    around: &'a Surroundings<'a>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, setting: &str, message: impl Into<String>) {
+        self.problems.push(Problem { setting: setting.to_owned(), message: message.into() });
+    }
+
+    /// A variable that is set to something. Some clients pass `${...}` on as it stands, and empty
+    /// text for a field that was left empty: both mean that nothing was set.
+    fn env(&mut self, name: &str) -> Option<OsString> {
+        let value = (self.around.env)(name)?;
+        let text = value.to_string_lossy();
+        if is_placeholder(text.trim()) {
+            self.warnings.push(format!(
+                "`{name}` holds a placeholder that the client did not fill in; it counts as unset"
+            ));
+            return None;
+        }
+        if text.trim().is_empty() { None } else { Some(value) }
+    }
+
+    fn text(&mut self, name: &str, file: Option<String>) -> Option<String> {
+        let Some(value) = self.env(name) else { return file };
+        match value.into_string() {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(_) => {
+                self.problem(name, "it is not Unicode text");
+                None
+            }
+        }
+    }
+
+    fn secret(&mut self, name: &str) -> Option<SecretString> {
+        // A password's own spaces count, so nothing is trimmed here.
+        let value = self.env(name)?;
+        match value.into_string() {
+            Ok(text) => Some(SecretString::from(text)),
+            Err(_) => {
+                self.problem(name, "it is not Unicode text");
+                None
+            }
+        }
+    }
+
+    fn parse<T: FromStr>(&mut self, name: &str, text: Option<String>) -> Option<T>
+    where
+        T::Err: std::fmt::Display,
+    {
+        match text?.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn path(&mut self, name: &str, file: Option<String>) -> Option<PathBuf> {
+        let path = match self.env(name) {
+            Some(value) => PathBuf::from(value),
+            None => PathBuf::from(file?),
+        };
+        self.absolute(name, &path)
+    }
+
+    /// An absolute path: `~/` is the user's home, anything else relative is below the working
+    /// directory.
+    fn absolute(&mut self, name: &str, path: &Path) -> Option<PathBuf> {
+        let path = match (path.strip_prefix("~"), &self.around.user_home) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => path.to_owned(),
+        };
+        if path.is_absolute() {
+            return Some(path);
+        }
+        match &self.around.cwd {
+            Some(cwd) => Some(cwd.join(path)),
+            None => {
+                self.problem(name, "it must be an absolute path");
+                None
+            }
+        }
+    }
+
+    fn amount(&mut self, name: &str, file: Option<f64>) -> Option<CreativeUnits> {
+        let amount = match self.text(name, None) {
+            Some(text) => text.parse().ok(),
+            None => CreativeUnits::from_number(file?),
+        };
+        match amount {
+            Some(amount) if amount >= CreativeUnits::ZERO => Some(amount),
+            _ => {
+                self.problem(name, "it must be an amount of Creative Units such as `12` or `0.5`");
+                // A limit that can't be read must not become no limit.
+                Some(CreativeUnits::ZERO)
+            }
+        }
+    }
+
+    fn hosts(&mut self, file: Option<Vec<String>>) -> Vec<AllowedHost> {
+        let listed = match self.text(names::ALLOWED_HOSTS, None) {
+            Some(text) => text.split(',').map(|host| host.trim().to_owned()).collect(),
+            None => file.unwrap_or_default(),
+        };
+        let mut hosts = Vec::new();
+        for host in listed.into_iter().filter(|host| !host.is_empty()) {
+            hosts.extend(self.parse::<AllowedHost>(names::ALLOWED_HOSTS, Some(host)));
+        }
+        hosts
+    }
+
+    fn proxy(&mut self, file: Option<String>) -> ProxyChoice {
+        let Some(text) = self.text(names::PROXY, file) else { return ProxyChoice::System };
+        match Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                let except = self.text(names::NO_PROXY, None);
+                ProxyChoice::Through(url, except)
+            }
+            // Never the value: a proxy's address may carry a password.
+            _ => {
+                self.problem(names::PROXY, "it must look like `http://proxy.example:8080`");
+                ProxyChoice::System
+            }
+        }
+    }
+
+    fn speed(&mut self) -> f64 {
+        let Some(text) = self.text(names::SANDBOX_SPEED, None) else { return 1.0 };
+        match text.parse::<f64>() {
+            Ok(speed) if speed.is_finite() && speed > 0.0 => speed,
+            _ => {
+                self.problem(names::SANDBOX_SPEED, "it must be a number above 0, such as `10`");
+                1.0
+            }
+        }
+    }
+
+    fn max_wait(&mut self, file: Option<f64>) -> Duration {
+        let seconds = match self.text(names::MAX_WAIT, None) {
+            Some(text) => text.parse::<f64>().ok(),
+            None => match file {
+                Some(seconds) => Some(seconds),
+                None => return MAX_WAIT,
+            },
+        };
+        match seconds {
+            Some(seconds) if (0.0..=3_600.0).contains(&seconds) => Duration::from_secs_f64(seconds),
+            _ => {
+                self.problem(names::MAX_WAIT, "it must be a number of seconds from 0 to 3600");
+                MAX_WAIT
+            }
+        }
+    }
+
+    fn home(&mut self, flags: &Flags) -> PathBuf {
+        if let Some(home) = &flags.home
+            && let Some(home) = self.absolute("--home", home)
+        {
+            return home;
+        }
+        if let Some(home) = self.path(names::HOME, None) {
+            return home;
+        }
+        match &self.around.user_home {
+            Some(home) if home.is_absolute() => home.join(".layer-mcp"),
+            _ => {
+                self.problem(names::HOME, "there is no home folder: set it to an absolute path");
+                std::env::temp_dir().join("layer-mcp-without-home")
+            }
+        }
+    }
+
+    fn file(&mut self, home: &Path) -> File {
+        let path = home.join("config.toml");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return File::default(),
+            Err(error) => {
+                self.problem(&path.display().to_string(), format!("it can't be read: {error}"));
+                return File::default();
+            }
+        };
+        match toml::from_str(&text) {
+            Ok(file) => file,
+            Err(error) => {
+                let message = crate::redact::clean(error.message(), 200);
+                self.problem(&path.display().to_string(), message);
+                File::default()
+            }
+        }
+    }
+
+    /// The named folder, else the repository around the working directory, else the user's
+    /// pictures.
+    fn output_dir(&mut self, flags: &Flags, file: Option<String>) -> Option<PathBuf> {
+        if let Some(named) = &flags.output_dir {
+            return self.absolute("--output-dir", named);
+        }
+        if let Some(named) = self.path(names::OUTPUT_DIR, file) {
+            return Some(named);
+        }
+        let repository = self.around.cwd.as_deref().and_then(|cwd| {
+            cwd.ancestors()
+                .filter(|folder| folder.parent().is_some())
+                .find(|folder| folder.join(".git").exists())
+        });
+        match (repository, &self.around.user_home) {
+            (Some(repository), _) => Some(repository.to_owned()),
+            (None, Some(home)) => Some(home.join("Pictures").join("Layer")),
+            (None, None) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    fn load(variables: &[(&str, &str)], toml: &str, flags: &Flags) -> (tempfile::TempDir, Config) {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join(".layer-mcp")).unwrap();
+        std::fs::write(home.path().join(".layer-mcp/config.toml"), toml).unwrap();
+        let env = |name: &str| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        let around = Surroundings {
+            env: &env,
+            all_env: Vec::new(),
+            user_home: Some(home.path().to_owned()),
+            cwd: Some("/".into()),
+        };
+        let config = Config::load(flags, &around);
+        (home, config)
+    }
+
+    #[test]
+    fn without_any_setting_the_defaults_hold() {
+        let (home, config) = load(&[], "", &Flags::default());
+        assert_eq!(config.problems, []);
+        assert_eq!(config.home, home.path().join(".layer-mcp"));
+        assert_eq!(config.api_base.origin(), ApiBase::DEFAULT);
+        assert_eq!(config.max_wait, Duration::from_secs(45));
+        assert_eq!(config.limits.confirm_above.to_string(), "20 CU");
+        assert_eq!(config.output_dir, Some(home.path().join("Pictures/Layer")));
+        assert!(config.token.is_none());
+    }
+
+    #[test]
+    fn flag_beats_environment_beats_file() {
+        let toml = "output_dir = '/file'\nmax_wait_seconds = 10\nbudget_day_cu = 5.5";
+        let variables = [("LAYER_OUTPUT_DIR", "/env"), ("LAYER_MAX_WAIT_SECONDS", "20")];
+        let flags = Flags { output_dir: Some("/flag".into()), ..Flags::default() };
+        let (_home, config) = load(&variables, toml, &flags);
+        assert_eq!(config.output_dir, Some("/flag".into()));
+        assert_eq!(config.max_wait, Duration::from_secs(20));
+        assert_eq!(config.limits.day.unwrap().to_string(), "5.5 CU");
+        let (_home, config) = load(&variables, toml, &Flags::default());
+        assert_eq!(config.output_dir, Some("/env".into()));
+        let (_home, config) = load(&[], toml, &Flags::default());
+        assert_eq!(config.output_dir, Some("/file".into()));
+    }
+
+    #[test]
+    fn what_a_client_failed_to_fill_in_counts_as_unset() {
+        let variables = [
+            ("LAYER_API_TOKEN", "${user_config.token}"),
+            ("LAYER_WORKSPACE_ID", ""),
+            ("LAYER_API_BASE_URL", "  "),
+        ];
+        let (_home, config) = load(&variables, "", &Flags::default());
+        assert!(config.token.is_none());
+        assert!(config.workspace.is_none());
+        assert_eq!(config.problems, []);
+        assert_eq!(config.warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_a_problem_and_never_a_looser_limit() {
+        let variables = [
+            ("LAYER_API_BASE_URL", "http://api.app.layer.ai"),
+            ("LAYER_BUDGET_DAY_CU", "lots"),
+            ("LAYER_MAX_WAIT_SECONDS", "-1"),
+            ("LAYER_ALLOWED_HOSTS", "ok.example, https://not.example"),
+            ("LAYER_PROXY", "secret:word@host"),
+            ("LAYER_MCP_CREDENTIALS", "file"),
+            ("LAYER_SANDBOX_SPEED", "0"),
+        ];
+        let (_home, config) = load(&variables, "typo = 1", &Flags::default());
+        assert_eq!(config.problems.len(), 8, "{:#?}", config.problems);
+        assert_eq!(config.limits.day, Some(CreativeUnits::ZERO));
+        assert_eq!(config.allowed_hosts.len(), 1);
+        assert!(!format!("{:?}", config.problems).contains("secret"));
+    }
+}
