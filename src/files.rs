@@ -46,6 +46,12 @@ pub use preview::{Preview, PreviewLimits, preview, preview_of};
 use error::{shown, shown_path};
 use name::Wish;
 
+/// The usual `limit` of [`OutputDir::begin`]: 512 MiB.
+pub const DOWNLOAD_LIMIT: u64 = 512 * 1024 * 1024;
+
+/// The usual `max_bytes` of [`OutputDir::read`] for an upload: 64 MB.
+pub const UPLOAD_LIMIT: u64 = 64_000_000;
+
 /// The folder that assets may be written to and read from, held open.
 ///
 /// Cheap to clone; clones share the handle. If the folder is moved while it is open, the
@@ -184,6 +190,14 @@ impl OutputDir {
                 Err(error) => return Err(FileError::from_io(&shown, "open the folder", error)),
             }
         };
+        // Some disks take only short names. Asking for one is enough to hear of it.
+        let last = target.name(target.count() - 1, target.wished_type().unwrap_or(MediaType::Webp));
+        match dir.symlink_metadata(&last) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+                return Err(FileError::from_io(&self.shown(target, &last), "create", error));
+            }
+            _ => {}
+        }
         incoming::create_part(&dir)
             .and_then(|(name, _)| dir.remove_file(name))
             .map_err(|error| FileError::from_io(&shown, "create a file in", error))
@@ -261,11 +275,11 @@ impl OutputDir {
     /// exactly these bytes, whatever happens to the file meanwhile.
     ///
     /// # Errors
-    /// As [`inspect`](Self::inspect), and [`FileError::TooLarge`].
+    /// As [`inspect`](Self::inspect), and [`FileError::TooLargeToRead`].
     pub fn read(&self, path: &str, max_bytes: u64) -> Result<(SavedFile, Vec<u8>), FileError> {
         let relative = self.existing(path)?;
         let shown = shown_path(&self.0.path.join(&relative));
-        let too_large = || FileError::TooLarge { path: shown.clone(), limit: max_bytes };
+        let too_large = || FileError::TooLargeToRead { path: shown.clone(), limit: max_bytes };
         let (file, len) = self.open_file(&relative)?;
         if len > max_bytes {
             return Err(too_large());
@@ -298,7 +312,7 @@ impl OutputDir {
         let shown = shown_path(&self.0.path.join(&relative));
         let (file, len) = self.open_file(&relative)?;
         if len > LARGEST_FILE {
-            return Err(FileError::TooLarge { path: shown, limit: LARGEST_FILE });
+            return Err(FileError::TooLargeToRead { path: shown, limit: LARGEST_FILE });
         }
         let mut bytes = Vec::new();
         file.take(LARGEST_FILE)
@@ -316,11 +330,8 @@ impl OutputDir {
         now: SystemTime,
         older_than: Duration,
     ) -> usize {
-        let path: PathBuf = target.folder.iter().collect();
         let Ok(dir) = self.open_folder(&target.folder) else { return 0 };
-        let listing =
-            if path.as_os_str().is_empty() { dir.entries() } else { self.0.dir.read_dir(&path) };
-        let Ok(entries) = listing else { return 0 };
+        let Ok(entries) = dir.entries() else { return 0 };
         let stale = |entry: &cap_std::fs::DirEntry| {
             let metadata = entry.metadata().ok().filter(cap_std::fs::Metadata::is_file)?;
             let written = metadata.modified().ok()?.into_std();
@@ -471,7 +482,7 @@ pub struct SavedFile {
     pub readable: Option<bool>,
     /// The name that was asked for, where the file got another: its bytes are of another
     /// type, or the name was taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_name: Option<String>,
 }
 

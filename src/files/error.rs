@@ -64,10 +64,19 @@ pub enum FileError {
         path: String,
     },
 
-    /// More bytes than allowed, counted while they came in or while they were read.
-    #[error("`{path}` is larger than the {limit} bytes allowed")]
+    /// A download of more bytes than allowed, counted while they came in.
+    #[error("what was to become `{path}` is larger than the {limit} bytes allowed")]
     TooLarge {
-        /// The file it was to become, or the file that was read.
+        /// The file it was to become.
+        path: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+
+    /// A local file of more bytes than are read.
+    #[error("`{path}` is larger than the {limit} bytes that are read")]
+    TooLargeToRead {
+        /// The file.
         path: String,
         /// The limit in bytes.
         limit: u64,
@@ -118,6 +127,7 @@ impl FileError {
             Self::NotFound { .. } => "file_not_found",
             Self::Disk { .. } | Self::Changed { .. } => "disk",
             Self::TooLarge { .. } | Self::WrongType { .. } => "download_failed",
+            Self::TooLargeToRead { .. } => "file_too_large",
             Self::Unsupported { .. } => "unsupported_file",
             Self::Undecodable { .. } | Self::TooManyPixels { .. } => "image_unreadable",
         }
@@ -142,7 +152,10 @@ impl FileError {
             Self::Changed { .. } => {
                 "Look at the file and the disk, then collect the result again; that costs nothing."
             }
-            Self::TooLarge { .. } => "Use a smaller file, or raise the limit in the settings.",
+            Self::TooLarge { .. } => {
+                "Raise the limit in the settings, then collect the result again; that costs nothing."
+            }
+            Self::TooLargeToRead { .. } => "Give a smaller file.",
             Self::WrongType { .. } => {
                 "Collect the result again; if it stays so, look at the job at Layer."
             }

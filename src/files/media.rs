@@ -236,7 +236,7 @@ fn is_text(head: &[u8]) -> bool {
 
 /// Formats with a fixed mark at a fixed place.
 fn by_signature(head: &[u8]) -> Option<MediaType> {
-    const FRONT: [(&[u8], MediaType); 18] = [
+    const FRONT: [(&[u8], MediaType); 20] = [
         (b"\x89PNG\r\n\x1a\n", MediaType::Png),
         (b"\xff\xd8\xff", MediaType::Jpeg),
         (b"GIF87a", MediaType::Gif),
@@ -248,7 +248,9 @@ fn by_signature(head: &[u8]) -> Option<MediaType> {
         (b"8BPS\0", MediaType::Psd),
         (b"OggS\0", MediaType::Ogg),
         (b"fLaC", MediaType::Flac),
-        (b"ID3", MediaType::Mp3),
+        (b"ID3\x02", MediaType::Mp3),
+        (b"ID3\x03", MediaType::Mp3),
+        (b"ID3\x04", MediaType::Mp3),
         (b"glTF\x02\0\0\0", MediaType::Glb),
         (b"Kaydara FBX Binary", MediaType::Fbx),
         (b"ply\n", MediaType::Ply),
