@@ -12,8 +12,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+use crate::credentials::token::is_placeholder;
 use crate::credentials::{
-    PasswordCommand, PasswordSettings, UnlockOptions, default_device_key_path, is_placeholder,
+    PasswordCommand, PasswordSettings, UnlockOptions, default_device_key_path,
 };
 use crate::layer::{AllowedHost, ApiBase, CreativeUnits, ProxyChoice, WorkspaceId};
 use crate::runs::Limits;
@@ -179,13 +180,11 @@ impl Config {
             .parse(names::BASE_URL, base_url)
             .or_else(|| ApiBase::from_str(ApiBase::DEFAULT).ok());
         let user_home = around.user_home.clone().unwrap_or_default();
-        let device_key = reader
-            .path(names::DEVICE_KEY, file.device_key)
-            .unwrap_or_else(|| {
-                let data = if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_DATA_HOME" };
-                let data = (around.env)(data).map(PathBuf::from);
-                default_device_key_path(&user_home, data.as_deref())
-            });
+        let device_key = reader.path(names::DEVICE_KEY, file.device_key).unwrap_or_else(|| {
+            let data = if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_DATA_HOME" };
+            let data = (around.env)(data).map(PathBuf::from);
+            default_device_key_path(&user_home, data.as_deref())
+        });
         let password = PasswordSettings {
             value: reader.secret(names::PASSWORD),
             file: reader.path(names::PASSWORD_FILE, file.password_file),
@@ -244,7 +243,11 @@ impl Config {
 
     /// The journal's file. The sandbox has one of its own: it spends nothing real.
     pub fn journal(&self) -> PathBuf {
-        if self.sandbox { self.sandbox_dir().join("journal.db") } else { self.home.join("journal.db") }
+        if self.sandbox {
+            self.sandbox_dir().join("journal.db")
+        } else {
+            self.home.join("journal.db")
+        }
     }
 
     /// The sandbox's folder.
@@ -447,7 +450,7 @@ impl Reader<'_> {
         match toml::from_str(&text) {
             Ok(file) => file,
             Err(error) => {
-                let message = crate::redact::clean(error.message(), 200);
+                let message = crate::redact::clean_line(error.message(), 200);
                 self.problem(&path.display().to_string(), message);
                 File::default()
             }

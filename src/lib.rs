@@ -2,6 +2,7 @@
 //! with Layer.ai.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod credentials;
 pub mod files;
 pub mod journal;

@@ -28,7 +28,7 @@ impl FromStr for AllowedHost {
     type Err = NotAHost;
 
     fn from_str(text: &str) -> Result<Self, NotAHost> {
-        let refused = || NotAHost(crate::redact::clean(text, 100));
+        let refused = || NotAHost(crate::redact::clean_line(text, 100));
         if text.is_empty() || text.contains(['/', '@', '?', '#', '\\', ' ']) {
             return Err(refused());
         }
@@ -65,7 +65,7 @@ impl HostPolicy {
         let blocked =
             |why: String| Err(ApiError::new(ApiErrorKind::BlockedHost, Reached::NotSent, why));
         if url.scheme() != "https" {
-            let scheme = crate::redact::clean(url.scheme(), 20);
+            let scheme = crate::redact::clean_line(url.scheme(), 20);
             return blocked(format!("the file's address begins with `{scheme}:`, not `https:`"));
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -82,7 +82,7 @@ impl HostPolicy {
             Host::Ipv6(address) => Some(IpAddr::V6(address)),
             Host::Domain(_) => None,
         };
-        let name = crate::redact::clean(&host.to_string(), 100);
+        let name = crate::redact::clean_line(&host.to_string(), 100);
         if address.is_some_and(|address| !is_public(address)) {
             return blocked(format!("the file's address `{name}` is not on the public internet"));
         }

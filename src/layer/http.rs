@@ -12,7 +12,7 @@ use url::Url;
 use super::error::{ApiError, ApiErrorKind, Reached};
 use super::wire;
 use crate::credentials::token::ApiToken;
-use crate::redact::clean;
+use crate::redact::clean_line;
 
 /// Where the API lies: https, a host, perhaps a path; nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -434,7 +434,7 @@ fn cause(error: &dyn std::error::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    clean(&innermost.to_string(), 160)
+    clean_line(&innermost.to_string(), 160)
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {
@@ -442,7 +442,7 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
         .into_iter()
         .find_map(|name| headers.get(name))
         .and_then(|value| value.to_str().ok())
-        .map(|id| clean(id, 128))
+        .map(|id| clean_line(id, 128))
         .filter(|id| !id.is_empty())
 }
 

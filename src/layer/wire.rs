@@ -16,7 +16,7 @@ use super::inference::{
 use super::model::{Capabilities, Modality, Model};
 use super::units::CreativeUnits;
 use super::workspace::Workspace;
-use crate::redact::clean;
+use crate::redact::clean_line;
 
 /// The answer has not the form that the interface gives it; names the field.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub(super) fn workspaces(body: &Value) -> Parsed<Page<Workspace>> {
 
 pub(super) fn workspace(item: &Value) -> Parsed<Workspace> {
     let text = |name: &'static str| {
-        item.get(name).and_then(Value::as_str).map(|text| clean(text, 200)).unwrap_or_default()
+        item.get(name).and_then(Value::as_str).map(|text| clean_line(text, 200)).unwrap_or_default()
     };
     let amount = |name: &'static str| units(item.get(name)).ok_or(Malformed(name));
     let id = string(item, &["workspace_id", "id"]).ok_or(Malformed("workspace_id"))?;
@@ -111,7 +111,7 @@ pub(super) fn models(body: &Value) -> Parsed<Page<Model>> {
 fn model(item: &Value) -> Parsed<Model> {
     let id = string(item, &["model_id", "base_model_id", "id"]).ok_or(Malformed("model_id"))?;
     let id = ModelId::try_from(id.to_owned()).map_err(|_| Malformed("model_id"))?;
-    let name = string(item, &["name"]).map(|name| clean(name, 200)).unwrap_or_default();
+    let name = string(item, &["name"]).map(|name| clean_line(name, 200)).unwrap_or_default();
     Ok(Model {
         name: if name.is_empty() { id.to_string() } else { name },
         id,
@@ -206,7 +206,7 @@ fn failure(body: &Value) -> (Option<String>, Option<String>) {
         .or_else(|| nested.and_then(|error| string(error, &["code", "type"])));
     let message = string(body, &["error_message", "error", "message"])
         .or_else(|| nested.and_then(|error| string(error, &["message", "title"])));
-    (code.map(|code| clean(code, 80)), message.map(|message| clean(message, 300)))
+    (code.map(|code| clean_line(code, 80)), message.map(|message| clean_line(message, 300)))
 }
 
 const OUTPUT_LISTS: [&str; 4] = ["outputs", "files", "assets", "result"];
@@ -245,7 +245,7 @@ fn output(item: &Value) -> Option<Output> {
 pub(super) fn error_details(body: &[u8]) -> (Option<String>, Option<String>) {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         let text = String::from_utf8_lossy(body.get(..2_000).unwrap_or(body)).into_owned();
-        let text = clean(&text, 200);
+        let text = clean_line(&text, 200);
         return (None, Some(text).filter(|text| !text.trim().is_empty()));
     };
     let inner = ["error", "detail"]
@@ -253,13 +253,13 @@ pub(super) fn error_details(body: &[u8]) -> (Option<String>, Option<String>) {
         .filter_map(|name| value.get(name))
         .find(|inner| inner.is_object())
         .unwrap_or(&value);
-    let code = string(inner, &["code", "error_code", "type"]).map(|code| clean(code, 80));
+    let code = string(inner, &["code", "error_code", "type"]).map(|code| clean_line(code, 80));
     let message = match value.get("detail") {
         Some(Value::Array(details)) => Some(validation(details)),
         _ => string(inner, &["message", "detail", "error", "title"]).map(str::to_owned),
     };
     let message = message.or_else(|| code.is_none().then(|| value.to_string()));
-    (code, message.map(|message| clean(&message, 300)).filter(|text| !text.is_empty()))
+    (code, message.map(|message| clean_line(&message, 300)).filter(|text| !text.is_empty()))
 }
 
 /// FastAPI's details as `width: must be greater than 0; prompt: field required`.

@@ -33,7 +33,7 @@ fn by_name(request: &AssetRequest, name: &str, models: &[Model]) -> Result<Choic
         .find(|model| model.id.as_str() == name)
         .or_else(|| models.iter().find(|model| model.is_named(name)))
         .ok_or_else(|| RunError::ModelNotFound {
-            asked: crate::redact::clean(name, 100),
+            asked: crate::redact::clean_line(name, 100),
             near: near(name, models),
         })?;
     let modality = match (named.modality, request.use_case) {

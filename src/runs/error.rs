@@ -434,7 +434,7 @@ impl RunError {
                 while let Some(inner) = cause.source() {
                     cause = inner;
                 }
-                let cause = crate::redact::clean(&cause.to_string(), 200);
+                let cause = crate::redact::clean_line(&cause.to_string(), 200);
                 if !text.contains(&cause) {
                     text = format!("{text}: {cause}");
                 }
