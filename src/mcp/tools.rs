@@ -1,0 +1,268 @@
+//! The tools: what each is called, what it takes, and how it is carried out.
+//!
+//! Everything here is the same for the server and for `layer-mcp call`. A handler translates
+//! arguments into a use case and its result into an answer; nothing else.
+
+mod assets;
+mod jobs;
+mod models;
+mod view;
+mod workspace;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::schema;
+use crate::files::Preview;
+use crate::redact::{Redactor, clean_line};
+use crate::runs::{ErrorReport, Money, Patience, ProgressSink, RunError, Runs, WaitSeconds};
+
+/// A tool as clients are told of it.
+#[derive(Clone, Debug)]
+pub struct ToolSpec {
+    /// Lower snake case.
+    pub name: &'static str,
+    /// For people.
+    pub title: &'static str,
+    /// For models: what it does and when to use it.
+    pub description: &'static str,
+    /// JSON Schema of its arguments.
+    pub input: Arc<Map<String, Value>>,
+    /// JSON Schema of its answer; none where a picture is the answer.
+    pub output: Option<Arc<Map<String, Value>>>,
+    /// What it does to the world.
+    pub hints: Hints,
+}
+
+/// What a tool does to the world (MCP, tool annotations).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hints {
+    /// It neither spends nor changes anything.
+    pub read_only: bool,
+    /// It can undo or stop something that is wanted.
+    pub destructive: bool,
+    /// Calling it twice is the same as calling it once.
+    pub idempotent: bool,
+    /// It talks to Layer.
+    pub open_world: bool,
+}
+
+impl Hints {
+    const READS_LAYER: Self =
+        Self { read_only: true, destructive: false, idempotent: true, open_world: true };
+    const READS_DISK: Self = Self { open_world: false, ..Self::READS_LAYER };
+}
+
+/// What a tool answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// An object.
+    Data(Map<String, Value>),
+    /// A file to look at.
+    Picture(Box<Picture>),
+    /// It did not work.
+    Error(Box<ErrorReport>),
+}
+
+/// A file to look at.
+#[derive(Debug)]
+pub struct Picture {
+    /// One line about it.
+    pub line: String,
+    /// A small copy, where it is a picture.
+    pub preview: Option<Preview>,
+    /// Absolute path of the original.
+    pub path: std::path::PathBuf,
+    /// Media type of the original.
+    pub media_type: String,
+    /// The same facts as an object, for scripts.
+    pub facts: Map<String, Value>,
+}
+
+/// There is no tool of this name.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no tool `{asked}`; there are: {known}")]
+pub struct UnknownTool {
+    asked: String,
+    known: String,
+}
+
+/// How long calls wait.
+#[derive(Clone, Copy, Debug)]
+pub enum Waiting {
+    /// A server's: a call waits so long unless told otherwise, and never longer.
+    AtMost(Duration),
+    /// A script's: to the end, unless the call says otherwise.
+    ToTheEnd,
+    /// A script's that does not want to wait.
+    Never,
+}
+
+/// All tools.
+pub struct Tools {
+    entries: Vec<Entry>,
+    context: Context,
+}
+
+/// What handlers work with.
+struct Context {
+    runs: Runs,
+    waiting: Waiting,
+    redactor: Redactor,
+}
+
+/// One call's own things.
+struct Call<'a> {
+    runs: &'a Runs,
+    waiting: Waiting,
+    progress: &'a ProgressSink,
+}
+
+type Handled<'a> = BoxFuture<'a, Result<Answer, ErrorReport>>;
+
+struct Entry {
+    spec: ToolSpec,
+    handle: for<'a> fn(Call<'a>, Map<String, Value>) -> Handled<'a>,
+}
+
+impl Tools {
+    /// The tools over the use cases; with `read_only`, only those that neither spend nor change
+    /// anything.
+    pub fn new(runs: Runs, waiting: Waiting, read_only: bool, redactor: Redactor) -> Self {
+        let mut entries = vec![
+            assets::create_asset(),
+            assets::quote(),
+            jobs::get_job(),
+            jobs::list_jobs(),
+            jobs::cancel_job(),
+            models::list_models(),
+            view::view_asset(),
+            workspace::get_workspace_info(),
+        ];
+        entries.retain(|entry| !read_only || entry.spec.hints.read_only);
+        entries.sort_by_key(|entry| entry.spec.name);
+        Self { entries, context: Context { runs, waiting, redactor } }
+    }
+
+    /// What clients are told, by name. The same for the whole life of the process.
+    pub fn specs(&self) -> impl Iterator<Item = &ToolSpec> {
+        self.entries.iter().map(|entry| &entry.spec)
+    }
+
+    /// Carries out a call. What a model can mend is an [`Answer::Error`].
+    ///
+    /// # Errors
+    /// [`UnknownTool`].
+    pub async fn call(
+        &self,
+        name: &str,
+        arguments: Map<String, Value>,
+        progress: &ProgressSink,
+    ) -> Result<Answer, UnknownTool> {
+        let entry = self.entries.iter().find(|entry| entry.spec.name == name).ok_or_else(|| {
+            let known: Vec<&str> = self.specs().map(|spec| spec.name).collect();
+            UnknownTool { asked: clean_line(name, 80), known: known.join(", ") }
+        })?;
+        let Context { runs, waiting, .. } = &self.context;
+        let call = Call { runs, waiting: *waiting, progress };
+        let answer = (entry.handle)(call, arguments).await;
+        Ok(answer.unwrap_or_else(|report| Answer::Error(Box::new(self.redacted(report)))))
+    }
+
+    /// The use cases, for whoever ends them.
+    pub fn runs(&self) -> &Runs {
+        &self.context.runs
+    }
+
+    fn redacted(&self, report: ErrorReport) -> ErrorReport {
+        let redactor = &self.context.redactor;
+        ErrorReport {
+            message: redactor.redact(&report.message).into_owned(),
+            next_step: redactor.redact(&report.next_step).into_owned(),
+            request_id: report.request_id.map(|id| redactor.redact(&id).into_owned()),
+            ..report
+        }
+    }
+}
+
+impl Call<'_> {
+    /// How long this call waits for a job.
+    fn patience(&self, asked: Option<WaitSeconds>) -> Patience {
+        let asked = asked.map(|seconds| Duration::from_secs(u64::from(seconds.get())));
+        match (self.waiting, asked) {
+            (Waiting::AtMost(longest), asked) => {
+                Patience::UpTo(asked.unwrap_or(longest).min(longest))
+            }
+            (_, Some(asked)) => Patience::UpTo(asked),
+            (Waiting::ToTheEnd, None) => Patience::ToTheEnd,
+            (Waiting::Never, None) => Patience::UpTo(Duration::ZERO),
+        }
+    }
+}
+
+/// An object as an answer.
+fn data(value: &impl Serialize) -> Result<Answer, ErrorReport> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(object)) => Ok(Answer::Data(object)),
+        _ => Err(ErrorReport {
+            code: "internal",
+            message: "The answer could not be put into JSON.".to_owned(),
+            money: Money::Unknown,
+            retryable: true,
+            next_step: "Call `list_jobs` to see what was done.".to_owned(),
+            request_id: None,
+            job_id: None,
+        }),
+    }
+}
+
+/// A tool that answers with an object of type `O`.
+fn spec<A: JsonSchema, O: JsonSchema>(
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    hints: Hints,
+) -> ToolSpec {
+    ToolSpec {
+        name,
+        title,
+        description,
+        input: Arc::new(schema::input::<A>()),
+        output: Some(Arc::new(schema::output::<O>())),
+        hints,
+    }
+}
+
+/// Reads the arguments of a call.
+fn parse<A: DeserializeOwned>(arguments: Map<String, Value>) -> Result<A, ErrorReport> {
+    serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
+        let path = error.path().to_string();
+        let said = in_plain_words(&error.into_inner().to_string());
+        let message = if path == "." || said.contains(&format!("`{path}`")) {
+            said
+        } else {
+            format!("`{path}`: {said}")
+        };
+        argument_error(&message)
+    })
+}
+
+fn argument_error(message: &str) -> ErrorReport {
+    RunError::Argument { field: "", message: clean_line(message, 600) }.report()
+}
+
+/// Serde names Rust's types; a reader knows numbers.
+fn in_plain_words(said: &str) -> String {
+    ["u8", "u32", "u64", "i64", "f64"].iter().fold(said.to_owned(), |said, rust| {
+        said.replace(&format!("expected {rust}"), "expected a number")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! Looking at jobs, listing and stopping them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Answer, Call, Entry, Handled, Hints, argument_error, data, parse, spec};
+use crate::journal::{Job, JobId};
+use crate::layer::{CancelOutcome, CreativeUnits};
+use crate::redact::clean_line;
+use crate::runs::{ErrorReport, JobReport, JobStatus, Limit, RunError, WaitSeconds};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GetJobArgs {
+    /// From create_asset or list_jobs.
+    job_id: String,
+    /// How long to wait for the files; 0 only looks.
+    wait_seconds: Option<WaitSeconds>,
+}
+
+pub(super) fn get_job() -> Entry {
+    Entry {
+        spec: spec::<GetJobArgs, JobReport>(
+            "get_job",
+            "Get job",
+            "Looks at a job, waits for it and saves its files; costs nothing. Use it after status \
+             running, after an interruption, or to fetch files again that were deleted.",
+            Hints { read_only: false, destructive: false, idempotent: true, open_world: true },
+        ),
+        handle: |call, arguments| Box::pin(look(call, arguments)) as Handled<'_>,
+    }
+}
+
+async fn look(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
+    let args = parse::<GetJobArgs>(arguments)?;
+    let id = job_id(&args.job_id)?;
+    let patience = call.patience(args.wait_seconds);
+    let job = call.runs.job(&id, patience, call.progress).await.map_err(|error| error.report())?;
+    data(&job)
+}
+
+fn job_id(text: &str) -> Result<JobId, ErrorReport> {
+    text.parse().map_err(|_| RunError::JobUnknown { asked: clean_line(text, 80) }.report())
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListJobsArgs {
+    /// Only jobs of this status.
+    status: Option<JobStatus>,
+    /// Default 20.
+    limit: Option<Limit>,
+    /// next_cursor of the last answer.
+    cursor: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ListJobsAnswer {
+    jobs: Vec<JobLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    message: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct JobLine {
+    job_id: String,
+    status: JobStatus,
+    created_at: String,
+    prompt: String,
+    model: String,
+    estimated_cu: CreativeUnits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_cu: Option<CreativeUnits>,
+    files: Vec<String>,
+}
+
+impl From<&Job> for JobLine {
+    fn from(job: &Job) -> Self {
+        Self {
+            job_id: job.id().to_string(),
+            status: JobStatus::of(job.state),
+            created_at: job.created_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            prompt: clean_line(&job.new.request.prompt, 80),
+            model: job.new.request.model.to_string(),
+            estimated_cu: job.new.estimated,
+            cost_cu: job.charged,
+            files: job.files.iter().map(|file| file.path.display().to_string()).collect(),
+        }
+    }
+}
+
+pub(super) fn list_jobs() -> Entry {
+    Entry {
+        spec: spec::<ListJobsArgs, ListJobsAnswer>(
+            "list_jobs",
+            "List jobs",
+            "Lists past and running jobs, newest first, with their files and costs. Use it to \
+             find a job_id, or what was made before. Works offline.",
+            Hints::READS_DISK,
+        ),
+        handle: |call, arguments| Box::pin(list(call, arguments)) as Handled<'_>,
+    }
+}
+
+async fn list(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
+    let args = parse::<ListJobsArgs>(arguments)?;
+    let limit = args.limit.map_or(20, Limit::get);
+    let skip: u32 = match args.cursor.as_deref() {
+        None => 0,
+        Some(cursor) => cursor.parse().map_err(|_| {
+            argument_error("`cursor` is the next_cursor of an earlier answer; leave it out to begin")
+        })?,
+    };
+    // One more than asked for tells whether there are more.
+    let mut jobs = call
+        .runs
+        .jobs(args.status, limit.saturating_add(1), skip)
+        .await
+        .map_err(|error| error.report())?;
+    let more = jobs.len() > limit as usize;
+    jobs.truncate(limit as usize);
+    let message = match (jobs.len(), args.status) {
+        (0, None) => "No job was started yet.".to_owned(),
+        (0, Some(_)) => "No job has this status.".to_owned(),
+        (1, _) => "One job.".to_owned(),
+        (shown, _) => format!("{shown} jobs, newest first."),
+    };
+    data(&ListJobsAnswer {
+        jobs: jobs.iter().map(JobLine::from).collect(),
+        next_cursor: more.then(|| skip.saturating_add(limit).to_string()),
+        message,
+    })
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CancelJobArgs {
+    /// From create_asset or list_jobs.
+    job_id: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct CancelJobAnswer {
+    job_id: String,
+    status: JobStatus,
+    stopped: bool,
+    message: String,
+}
+
+pub(super) fn cancel_job() -> Entry {
+    Entry {
+        spec: spec::<CancelJobArgs, CancelJobAnswer>(
+            "cancel_job",
+            "Cancel job",
+            "Asks Layer to stop a running job, and says whether that worked: Layer may not be \
+             able to, and then the run goes on and is charged. Use only when the user wants it \
+             stopped.",
+            Hints { read_only: false, destructive: true, idempotent: true, open_world: true },
+        ),
+        handle: |call, arguments| Box::pin(cancel(call, arguments)) as Handled<'_>,
+    }
+}
+
+async fn cancel(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
+    let args = parse::<CancelJobArgs>(arguments)?;
+    let id = job_id(&args.job_id)?;
+    let (job, outcome) = call.runs.cancel(&id).await.map_err(|error| error.report())?;
+    let status = JobStatus::of(job.state);
+    let (stopped, message) = match (outcome, status) {
+        (_, JobStatus::Cancelled) => (
+            true,
+            "The run is cancelled at Layer. `get_workspace_info` shows whether its Creative \
+             Units were released."
+                .to_owned(),
+        ),
+        (Some(CancelOutcome::Accepted), _) => (
+            false,
+            "Layer accepted the cancellation, but does not report the run as cancelled yet. Look \
+             again with `get_job`."
+                .to_owned(),
+        ),
+        (Some(CancelOutcome::Unsupported), _) => (
+            false,
+            "Layer has no way to cancel a run over this interface: it goes on and will be \
+             charged. `get_job` fetches its result."
+                .to_owned(),
+        ),
+        (None, JobStatus::Complete) => {
+            (false, "The job is complete; there is nothing to stop.".to_owned())
+        }
+        (None, JobStatus::Failed) => {
+            (false, "The job has failed; there is nothing to stop.".to_owned())
+        }
+        (None, JobStatus::Running) => (
+            false,
+            "The run can't be stopped in its present state: its start is on its way, or it is \
+             done and its files are being fetched."
+                .to_owned(),
+        ),
+        (None, JobStatus::Unknown) => (
+            false,
+            "Nobody knows whether the run was started, so there is nothing to stop. Look at \
+             app.layer.ai whether it is there."
+                .to_owned(),
+        ),
+    };
+    data(&CancelJobAnswer { job_id: id.to_string(), status, stopped, message })
+}
