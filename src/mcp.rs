@@ -1,0 +1,3 @@
+//! The MCP server: all that knows rmcp.
+
+pub mod stdio;
