@@ -2,10 +2,14 @@
 //! with Layer.ai.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod files;
 pub mod journal;
 pub mod layer;
+pub mod log;
+pub mod mcp;
 pub mod redact;
 pub mod runs;
+pub mod sandbox;
