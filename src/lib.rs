@@ -2,5 +2,6 @@
 //! with Layer.ai.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod credentials;
 pub mod redact;
