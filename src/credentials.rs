@@ -56,12 +56,15 @@ use fsops::Folder;
 use generation::{Fresh, Generation};
 use lock::{LockMode, StoreLock};
 
+use crate::redact::Redactor;
+
 /// The store in one folder, `<home>/secure`. Opening it reads nothing yet.
 #[derive(Debug, Clone)]
 pub struct CredentialStore {
     folder: PathBuf,
     read_wait: Duration,
     write_wait: Duration,
+    redactor: Redactor,
 }
 
 impl CredentialStore {
@@ -71,6 +74,7 @@ impl CredentialStore {
             folder: folder.into(),
             read_wait: Duration::from_secs(2),
             write_wait: Duration::from_secs(10),
+            redactor: Redactor::new(),
         }
     }
 
@@ -80,6 +84,14 @@ impl CredentialStore {
     pub fn with_lock_waits(mut self, read: Duration, write: Duration) -> Self {
         self.read_wait = read;
         self.write_wait = write;
+        self
+    }
+
+    /// The same store with a redactor that learns every secret that passes through it: token,
+    /// password, device key.
+    #[must_use]
+    pub fn with_redactor(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
         self
     }
 
@@ -134,9 +146,12 @@ impl CredentialStore {
         let generation = self.read()?;
         let checked = generation.check()?;
         let secret = unlock::secret(checked.header().source, options)?;
+        self.redactor.register(secret.text());
         let plaintext = checked.unlock(&secret)?;
         drop(secret);
-        Credentials::from_plaintext(&plaintext).map_err(in_credentials)
+        let credentials = Credentials::from_plaintext(&plaintext).map_err(in_credentials)?;
+        self.redactor.register(credentials.token().expose());
+        Ok(credentials)
     }
 
     /// Writes the credentials as a new generation, over whatever was there. Makes the folder
@@ -147,6 +162,7 @@ impl CredentialStore {
     /// [`StoreError`]; the old generation is whole then, unless only the tidying up after the new
     /// one failed, which the next process to open the store makes good.
     pub fn save(&self, credentials: &Credentials, unlock: &NewUnlock) -> Result<(), StoreError> {
+        self.redactor.register(credentials.token().expose());
         let plaintext = credentials.to_plaintext().map_err(in_credentials)?;
         let folder = self.make()?;
         if let NewUnlock::Device(key) = unlock {
@@ -157,6 +173,7 @@ impl CredentialStore {
         remove_unfinished(&folder, &lock)?;
 
         let secret = unlock::new_secret(unlock, self.write_wait)?;
+        self.redactor.register(secret.text());
         let fresh = Fresh::draw().map_err(|_| StoreError::NoRandomness)?;
         let source = unlock.source();
         let generation = Generation::seal(&fresh, source, source.iterations(), &secret, &plaintext)

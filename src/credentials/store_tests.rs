@@ -476,4 +476,9 @@ fn no_error_shows_the_token_or_the_secret() {
     let key = fs::read_to_string(place.key()).unwrap();
     assert!(!text.contains("STO0"), "{text}");
     assert!(!text.contains(key.trim()), "{text}");
+
+    let redactor = Redactor::new();
+    place.store().with_redactor(redactor.clone()).load(&place.options()).unwrap();
+    let shown = redactor.redact(&format!("{} {TOKEN}", key.trim())).into_owned();
+    assert_eq!(shown, "[removed] pat_STO0…");
 }

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 ///
 /// The value is wiped when it is dropped. There is no `Display`, no `Clone` and no `Serialize`,
 /// and `Debug` prints a placeholder: whoever wants to send the token has to be
-/// `layer::http`, the one caller of [`ApiToken::expose`].
+/// `layer::http`, the one place that may read it.
 pub struct ApiToken(SecretString);
 
 impl ApiToken {

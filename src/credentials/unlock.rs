@@ -305,18 +305,23 @@ impl fmt::Debug for PasswordCommand {
     }
 }
 
-/// The secret P that goes into PBKDF2, as bytes; wiped when dropped, never printed.
-pub(super) struct Secret(Zeroizing<Vec<u8>>);
+/// The secret P that goes into PBKDF2; wiped when dropped, never printed.
+pub(super) struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// The bytes for PBKDF2.
     pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The secret as text, for the redactor.
+    pub(super) fn text(&self) -> &str {
         &self.0
     }
 
     /// The secret of a text, normalised to NFC.
     pub(super) fn from_text(text: &str) -> Self {
-        Self(Zeroizing::new(normalised(text).as_bytes().to_vec()))
+        Self(normalised(text))
     }
 
     /// The secret of a password as a file or command gives it: UTF-8, with one line end after
@@ -389,7 +394,8 @@ fn parse_device_key(bytes: &[u8]) -> Option<Secret> {
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     let mut decoded = Zeroizing::new([0_u8; 32]);
     let length = URL_SAFE_NO_PAD.decode_slice(text, decoded.as_mut()).ok()?;
-    (text.len() == 43 && length == 32).then(|| Secret(Zeroizing::new(text.to_vec())))
+    let text = str::from_utf8(text).ok()?;
+    (text.len() == 43 && length == 32).then(|| Secret::from_text(text))
 }
 
 fn make_device_key(path: &Path, wait: Duration) -> Result<Secret, StoreError> {

@@ -173,11 +173,6 @@ impl Folder {
     }
 
     /// Folders cannot be synchronised here; renames are the file system's to keep.
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "the same face as on Unix, where it does something"
-    )]
     pub(in crate::credentials) fn sync(&self) -> Result<(), StoreError> {
         Ok(())
     }
