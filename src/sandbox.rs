@@ -274,3 +274,6 @@ async fn bind(port: u16) -> Result<(TcpListener, u16), SandboxError> {
     let port = listener.local_addr().map_err(SandboxError::Listen)?.port();
     Ok((listener, port))
 }
+
+#[cfg(test)]
+mod tests;

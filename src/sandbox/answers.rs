@@ -35,11 +35,7 @@ pub(super) enum Shape {
 }
 
 impl ApiError {
-    pub(super) fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self::Coded { status, code, message: message.into(), retry_after: None }
     }
 
@@ -93,7 +89,7 @@ impl ApiError {
             Self::Invalid(details) => {
                 let text = Value::from_iter(details.iter().map(Detail::json)).to_string();
                 (StatusCode::UNPROCESSABLE_ENTITY, "BAD_REQUEST", text)
-            },
+            }
             Self::Dropped => return self.clone().into_response(),
         };
         let mut response = match shape {
@@ -162,11 +158,11 @@ impl From<Refused> for ApiError {
             Refused::RateLimited { retry_after_ms } => {
                 let seconds = u64::try_from(retry_after_ms).unwrap_or(0).div_ceil(1_000);
                 Self::rate_limited(Some(seconds.max(1)))
-            },
+            }
             Refused::InsufficientBalance { available } => {
                 tracing::debug!(available = available.micros(), "refused a start");
                 Self::insufficient_balance()
-            },
+            }
             Refused::Database(error) => error.into(),
         }
     }
@@ -178,17 +174,17 @@ impl IntoResponse for ApiError {
             Self::Coded { status, code, message, .. } => {
                 let body = json!({ "error": { "code": code, "message": message } });
                 (*status, Json(body)).into_response()
-            },
+            }
             Self::Invalid(details) => {
                 let details = Value::from_iter(details.iter().map(Detail::json));
                 let body = json!({ "detail": details });
                 (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
-            },
+            }
             Self::Dropped => {
                 let mut response = Response::new(Body::empty());
                 response.extensions_mut().insert(Dropped);
                 response
-            },
+            }
         };
         self.add_retry_after(&mut response);
         // For whoever gives the body another shape.

@@ -61,12 +61,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
 }
 
 /// Everything that holds for all routes: the faults that strike anywhere, and the token.
-pub(super) async fn answer(
-    app: &Arc<App>,
-    router: &Router,
-    parts: Parts,
-    body: Bytes,
-) -> Response {
+pub(super) async fn answer(app: &Arc<App>, router: &Router, parts: Parts, body: Bytes) -> Response {
     let reads = parts.method == Method::GET;
     if app.faults.strikes(Fault::SlowAnswers) {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -81,7 +76,7 @@ pub(super) async fn answer(
         None => {
             let router = TowerToHyperService::new(router.clone());
             server::infallible(router.call(Request::from_parts(parts, Body::from(body))).await)
-        },
+        }
     };
     let response = match (response.extensions().get::<ApiError>(), error_shape(app, &response)) {
         (Some(error), Some(shape)) => error.shaped(shape),
@@ -181,8 +176,9 @@ impl Page {
             return Err(fields.complaints.into());
         }
         let offset = match query.get("cursor").filter(|cursor| !cursor.is_empty()) {
-            Some(cursor) => read_cursor(cursor)
-                .ok_or_else(|| Detail::new(&["query", "cursor"], "Invalid cursor", "value_error"))?,
+            Some(cursor) => read_cursor(cursor).ok_or_else(|| {
+                Detail::new(&["query", "cursor"], "Invalid cursor", "value_error")
+            })?,
             None => 0,
         };
         let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(20);

@@ -130,22 +130,21 @@ async fn bytes_of(app: &App, file: &StoredFile, depth: usize) -> Option<Bytes> {
         _ => None,
     };
     let place = app.workshop.places.acquire().await.ok()?;
-    let made = tokio::task::spawn_blocking(move || {
-        media::render(&artifact, &sources, mask.as_deref())
-    })
-    .await
-    .ok()?;
+    let made =
+        tokio::task::spawn_blocking(move || media::render(&artifact, &sources, mask.as_deref()))
+            .await
+            .ok()?;
     drop(place);
     match made {
         Ok(bytes) => {
             let bytes = Bytes::from(bytes);
             app.workshop.keep(&file.id, &bytes);
             Some(bytes)
-        },
+        }
         Err(error) => {
             tracing::error!(%error, file = file.id, "the sandbox cannot make an output");
             None
-        },
+        }
     }
 }
 
@@ -189,11 +188,17 @@ fn with_length(length: usize, body: Body) -> Response {
     ([(header::CONTENT_LENGTH, HeaderValue::from(length))], body).into_response()
 }
 
-/// Announces all and sends half.
+/// Announces all, sends half and breaks off, once the half has had time to leave.
 fn truncated(bytes: &Bytes) -> Response {
-    let half = bytes.slice(..bytes.len() / 2);
-    let cut = Err(std::io::Error::other("the download is cut on purpose"));
-    with_length(bytes.len(), Body::from_stream(stream::iter([Ok(half), cut])))
+    let half = Some(bytes.slice(..bytes.len() / 2));
+    let chunks = stream::unfold(half, async |half: Option<Bytes>| {
+        if half.is_none() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let cut = || std::io::Error::other("the download is cut on purpose");
+        Some((half.ok_or_else(cut), None))
+    });
+    with_length(bytes.len(), Body::from_stream(chunks))
 }
 
 /// Never stops.

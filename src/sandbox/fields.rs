@@ -134,10 +134,10 @@ impl<'a> Fields<'a> {
             NumberRange::Any => None,
             NumberRange::AboveZero => {
                 (number <= 0.0).then_some(("Input should be greater than 0", "greater_than"))
-            },
+            }
             NumberRange::Share if number < 0.0 => {
                 Some(("Input should be greater than or equal to 0", "greater_than_equal"))
-            },
+            }
             NumberRange::Share => (number > 1.0)
                 .then_some(("Input should be less than or equal to 1", "less_than_equal")),
         };

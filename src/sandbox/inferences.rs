@@ -135,18 +135,18 @@ pub(super) async fn described(
     match phase {
         Phase::Running(_) => {
             body.insert("poll_interval_seconds".to_owned(), poll_interval(app, run));
-        },
+        }
         Phase::Complete => {
             let (name, value) = outputs(app, run).await?;
             body.insert(name.to_owned(), value);
             body.insert("actual_price_creative_units".to_owned(), run.price.json());
             body.insert("completed_at".to_owned(), run.due.map(date_time).into());
-        },
+        }
         Phase::Failed { code, message } => {
             body.insert("error".to_owned(), message.into());
             body.insert("error_code".to_owned(), code.into());
-        },
-        Phase::Cancelled => {},
+        }
+        Phase::Cancelled => {}
     }
     Ok(body)
 }
@@ -288,9 +288,7 @@ fn word(app: &App, run: &Run, phase: Phase) -> String {
             0.34..0.67 => "rendering",
             _ => "post_processing",
         }),
-        Phase::Running(_) => {
-            app.faults.is_armed(Fault::StatusCompleted).then_some("IN_PROGRESS")
-        },
+        Phase::Running(_) => app.faults.is_armed(Fault::StatusCompleted).then_some("IN_PROGRESS"),
         Phase::Complete if strikes(Fault::StatusCompleted) => Some("COMPLETED"),
         Phase::Complete if strikes(Fault::StatusSucceeded) => Some("succeeded"),
         Phase::Failed { .. } if strikes(Fault::StatusFailure) => Some("failure"),

@@ -110,7 +110,11 @@ pub(super) enum Sizing {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Length {
     /// As asked, within the range; beyond it the request is refused.
-    Asked { min: f64, max: f64, default: f64 },
+    Asked {
+        min: f64,
+        max: f64,
+        default: f64,
+    },
     /// Always this long, whatever was asked. Nothing is said about it.
     Fixed(f64),
     /// As long as the prompt takes to say.
@@ -179,7 +183,7 @@ impl Model {
             Price::PerSecond(price) => price.scaled(seconds.unwrap_or(1.0)),
             Price::PerThousandCharacters(price) => {
                 price.scaled((characters as f64 / 1_000.0).max(0.1))
-            },
+            }
         }
     }
 

@@ -161,16 +161,16 @@ fn size(
             let side = |field: &str, asked: Option<u32>, default: u32| match asked {
                 Some(side) if side < min || side > max => {
                     Err(Detail::value(field, format!("{} takes {min} to {max}", model.name)))
-                },
+                }
                 side => Ok((side.unwrap_or(default) + step / 2) / step * step),
             };
             Some((side("width", asked.0, default.0)?, side("height", asked.1, default.1)?))
-        },
+        }
         Sizing::Shapes(shapes) => {
             let wanted = aspect(asked.0.unwrap_or(1024), asked.1.unwrap_or(1024));
             let far = |shape: &&(u32, u32)| (aspect(shape.0, shape.1) - wanted).abs();
             shapes.iter().min_by(|a, b| far(a).total_cmp(&far(b))).copied()
-        },
+        }
         Sizing::Frame(longest) => {
             if asked.0.max(asked.1) > Some(1920) {
                 return Err(Detail::value("width", format!("{} takes up to 1920", model.name)));
@@ -178,13 +178,13 @@ fn size(
             let (width, height) = match (asked, source) {
                 ((Some(width), Some(height)), _) | ((None, None), Some((width, height))) => {
                     (width, height)
-                },
+                }
                 ((Some(width), None), _) => (width, width * 9 / 16),
                 ((None, Some(height)), _) => (height * 16 / 9, height),
                 ((None, None), None) => (16, 9),
             };
             Some(shrunk(width, height, longest))
-        },
+        }
         Sizing::Input => {
             let ratio = match model.makes {
                 Make::Upscale => request.upscale_ratio.unwrap_or(2.0),
@@ -195,7 +195,7 @@ fn size(
             }
             let scaled = |side: u32| ((f64::from(side) * ratio).round() as u32).max(1);
             source.map(|(width, height)| (scaled(width), scaled(height)))
-        },
+        }
     })
 }
 
@@ -219,7 +219,7 @@ fn seconds(model: &Model, request: &InferenceRequest) -> Result<Option<f64>, Det
             let spoken = request.prompt.chars().count() as f64 / 15.0;
             let seconds = (spoken / request.speed.unwrap_or(1.0)).clamp(1.0, 120.0);
             Some((seconds * 10.0).round() / 10.0)
-        },
+        }
         Length::Asked { min, max, default } => {
             let seconds = request.seconds.unwrap_or(default);
             if !(min..=max).contains(&seconds) {
@@ -227,7 +227,7 @@ fn seconds(model: &Model, request: &InferenceRequest) -> Result<Option<f64>, Det
                 return Err(Detail::value("duration_seconds", msg));
             }
             Some(seconds)
-        },
+        }
     })
 }
 

@@ -147,16 +147,16 @@ impl InferenceRequest {
                 mask.flag("for_nontransparency");
                 mask.whole("edge_radius", 0, i64::MAX);
                 fields.complaints.append(&mut mask.complaints);
-            },
+            }
             Some(_) => fields.complain("mask", "Input should be a valid dictionary", "dict_type"),
-            None => {},
+            None => {}
         }
         let items = match fields.raw("guidance_files") {
             Some(Value::Array(items)) => items,
             Some(_) => {
                 fields.complain("guidance_files", "Input should be a valid list", "list_type");
                 return;
-            },
+            }
             None => return,
         };
         if items.len() > MAX_GUIDANCE_FILES {
@@ -257,7 +257,9 @@ mod tests {
         assert!(text.contains(r#"["body","guidance_files",1,"file_id"]"#), "{text}");
         assert!(text.contains(r#"["body","guidance_files",2,"type"]"#), "{text}");
         let many: Vec<_> = (0..21).map(|_| json!({ "file_id": id, "type": "init" })).collect();
-        assert!(complaints(json!({ "model_id": "f", "guidance_files": many })).contains("too_long"));
+        assert!(
+            complaints(json!({ "model_id": "f", "guidance_files": many })).contains("too_long")
+        );
     }
 
     #[test]

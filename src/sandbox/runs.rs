@@ -340,11 +340,7 @@ async fn insert_outputs(
 }
 
 /// Counts the starts of the last minute, whatever became of them.
-async fn judge_rate(
-    tx: &mut SqliteConnection,
-    video: bool,
-    terms: Terms,
-) -> Result<(), Refused> {
+async fn judge_rate(tx: &mut SqliteConnection, video: bool, terms: Terms) -> Result<(), Refused> {
     let since = terms.now_ms.saturating_sub(terms.minute_ms);
     let row = sqlx::query(
         "SELECT COUNT(*), COALESCE(SUM(video), 0), MIN(created) FROM runs WHERE created > ?",

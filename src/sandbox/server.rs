@@ -159,7 +159,7 @@ async fn exchange(host: &Host, request: Request<Incoming>) -> Result<Response, C
     let mut response = match body {
         _ if !is_expected(host, &parts) => {
             ApiError::new(StatusCode::FORBIDDEN, "FORBIDDEN", "unknown host").into_response()
-        },
+        }
         Ok(body) => answer(host, parts, body).await,
         Err(_) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
     };

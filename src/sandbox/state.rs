@@ -110,7 +110,7 @@ impl Store {
         drop(connection);
         let mut tx = self.write().await?;
         match version(&mut tx).await? {
-            0 => {},
+            0 => {}
             SCHEMA_VERSION => return Ok(()),
             newer => return Err(StoreError::Newer(newer)),
         }
@@ -148,7 +148,7 @@ async fn connect(
             {
                 attempts += 1;
                 tokio::time::sleep(Duration::from_millis(10)).await;
-            },
+            }
             result => return result,
         }
     }

@@ -100,7 +100,7 @@ pub(super) async fn url(
 fn file_name(asked: Option<&str>, content_type: &str) -> String {
     let extension = content_type.split('/').next_back().unwrap_or("bin");
     let name: String = asked
-        .unwrap_or("upload")
+        .unwrap_or_default()
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         .take(80)
@@ -181,13 +181,11 @@ pub(super) async fn answer(app: &App, parts: &Parts, body: Bytes) -> Response {
     let result = match upload_of(app, parts.uri.path()).await {
         Ok(Some(upload)) if parts.method == Method::POST => {
             begin(app, &upload, &query, parts, &body).await
-        },
+        }
         Ok(Some(upload)) if parts.method == Method::PUT => {
             receive(app, upload, &query, &parts.headers, body).await
-        },
-        Ok(_) => {
-            Err(StorageError(StatusCode::NOT_FOUND, "NoSuchKey", "The key does not exist."))
-        },
+        }
+        Ok(_) => Err(StorageError(StatusCode::NOT_FOUND, "NoSuchKey", "The key does not exist.")),
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(IntoResponse::into_response)
@@ -303,7 +301,7 @@ async fn receive(
                 return Err(StorageError::invalid("Chunks are multiples of 256 KiB."));
             }
             last + 1
-        },
+        }
         None => {
             upload.received = 0;
             if length < upload.size {
@@ -311,7 +309,7 @@ async fn receive(
                 return Err(StorageError(StatusCode::BAD_REQUEST, "EntityTooSmall", message));
             }
             length
-        },
+        }
     };
     if end > upload.size {
         let message = "Your proposed upload exceeds the maximum allowed size.";

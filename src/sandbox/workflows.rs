@@ -162,12 +162,12 @@ impl Workflow {
             match input.takes {
                 Takes::Text => {
                     order.add(fields.text(input.name, 100_000));
-                },
+                }
                 Takes::Choice(choices) => order.add(fields.choice(input.name, choices)),
                 Takes::Count { max, default } => {
                     let count = fields.whole(input.name, 1, max).unwrap_or(default);
                     order.count = u32::try_from(count).unwrap_or(1);
-                },
+                }
                 Takes::ImageFile => order.image = fields.text(input.name, 64),
             }
         }
@@ -223,14 +223,14 @@ impl Input {
             Takes::Text => ("text", json!({ "type": "string" }), Value::Null),
             Takes::Choice(choices) => {
                 ("text", json!({ "type": "string", "enum": choices }), json!(choices.first()))
-            },
+            }
             Takes::Count { max, default } => {
                 let schema = json!({ "type": "integer", "minimum": 1, "maximum": max });
                 ("number", schema, default.into())
-            },
+            }
             Takes::ImageFile => {
                 ("image", json!({ "type": "string", "format": "uuid" }), Value::Null)
-            },
+            }
         };
         json!({
             "name": self.name,
@@ -383,7 +383,7 @@ fn inputs(body: &Value) -> Result<Map<String, Value>, ApiError> {
         Some(_) => {
             let msg = "Input should be a valid dictionary";
             Err(Detail::new(&["body", "inputs"], msg, "dict_type").into())
-        },
+        }
         None => Err(Detail::new(&["body", "inputs"], "Field required", "missing").into()),
     }
 }

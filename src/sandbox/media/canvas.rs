@@ -39,7 +39,8 @@ impl Canvas {
     }
 
     pub(super) fn put(&mut self, x: i64, y: i64, colour: Colour) {
-        let inside = (0..i64::from(self.width)).contains(&x) && (0..i64::from(self.height)).contains(&y);
+        let inside =
+            (0..i64::from(self.width)).contains(&x) && (0..i64::from(self.height)).contains(&y);
         if inside && let Some(cell) = self.cells.get_mut((y * i64::from(self.width) + x) as usize) {
             *cell = colour;
         }

@@ -28,7 +28,8 @@ pub(super) fn mesh(artifact: &Artifact, reference: Option<&DynamicImage>) -> Vec
     let point = |ring: u32, segment: u32| -> Vector {
         let up = f64::from(ring) / f64::from(rings);
         let around = f64::from(segment % segments) / f64::from(segments) * std::f64::consts::TAU;
-        let wave: f64 = waves.iter().map(|(rate, shift, high)| high * (rate * up * 3.0 + shift).sin()).sum();
+        let wave: f64 =
+            waves.iter().map(|(rate, shift, high)| high * (rate * up * 3.0 + shift).sin()).sum();
         let body = (up * std::f64::consts::PI).sin() * (0.6 + wave);
         let radius = body.max(0.0) * (1.0 + depth * (lobes * around).cos());
         let place = [radius * around.cos(), up * 1.6 - 0.8, radius * around.sin()];
@@ -80,9 +81,7 @@ fn file(corners: &[(Vector, Vector, [u8; 4])], artifact: &Artifact) -> Vec<u8> {
     binary.extend(colours);
 
     // 34962 is a vertex buffer; 5126 are floats, 5121 unsigned bytes.
-    let view = |offset: usize, length: usize| {
-        json!({ "buffer": 0, "byteOffset": offset, "byteLength": length, "target": 34962 })
-    };
+    let view = |offset: usize, length: usize| json!({ "buffer": 0, "byteOffset": offset, "byteLength": length, "target": 34962 });
     let document = json!({
         "asset": { "version": "2.0", "generator": "layer-mcp sandbox" },
         "scene": 0,

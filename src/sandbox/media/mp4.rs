@@ -35,7 +35,7 @@ pub(super) fn movie(
             None => {
                 let lift = (seconds * std::f64::consts::TAU * 0.8).sin();
                 scene.drawn(width, height, lift).pixels::<4>(width, height)
-            },
+            }
         };
         let planes = YCbCr::from_rgba(&pixels, width, height);
         let image = planes.image(width, height);
@@ -46,7 +46,7 @@ pub(super) fn movie(
                 encoder = Some(started);
                 sets = (first.sps.to_nal_unit(), first.pps.to_nal_unit());
                 first.frame
-            },
+            }
         };
         let unit = unit.to_nal_unit();
         let mut sample = length(unit.len()).to_vec();

@@ -30,20 +30,20 @@ pub(super) fn encoded(
                 height,
                 ExtendedColorType::Rgb8,
             )?;
-        },
+        }
         "image/webp" => {
             let pixels = canvas.pixels::<3>(width, height);
             let encoder = WebPEncoder::new_lossless(&mut bytes);
             encoder.write_image(&pixels, width, height, ExtendedColorType::Rgb8)?;
-        },
+        }
         _ if artifact.transparent => {
             let pixels = canvas.pixels::<4>(width, height);
             png(&mut bytes, &pixels, (width, height), ExtendedColorType::Rgba8)?;
-        },
+        }
         _ => {
             let pixels = canvas.pixels::<3>(width, height);
             png(&mut bytes, &pixels, (width, height), ExtendedColorType::Rgb8)?;
-        },
+        }
     }
     Ok(bytes)
 }
@@ -135,12 +135,12 @@ impl Scene {
         let left = (i64::from(canvas.width) - whole) / 2;
         let top = (i64::from(canvas.height) - whole) / 2;
         match self.ground {
-            Ground::Nothing => {},
+            Ground::Nothing => {}
             Ground::Plain(colour) => canvas.paint(|_, _| colour),
             Ground::Gradient => {
                 self.gradient(canvas);
                 self.shadow(canvas, left + whole / 2, top + whole, whole as f64 * 0.36);
-            },
+            }
         }
         let top = top - (lift * side) as i64;
         for (row, y) in sprite.iter().zip(0_i64..) {
@@ -220,8 +220,10 @@ impl Scene {
             let colour = hsl(self.hue + 20.0 * depth, 0.45, 0.58 - 0.13 * depth);
             for x in 0..canvas.width {
                 let across = f64::from(x) / wide;
-                let wave: f64 =
-                    waves.iter().map(|(rate, shift, high)| high * (rate * across + shift).sin()).sum();
+                let wave: f64 = waves
+                    .iter()
+                    .map(|(rate, shift, high)| high * (rate * across + shift).sin())
+                    .sum();
                 let crest = high * (0.45 + 0.13 * depth + 0.07 * wave);
                 for y in crest.max(0.0) as i64..i64::from(canvas.height) {
                     let light = if y == crest as i64 { 0.35 } else { 0.0 };

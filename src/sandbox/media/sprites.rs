@@ -66,19 +66,19 @@ fn creature(chance: &mut Chance) -> Sprite {
             let mut row = [EMPTY; SIDE];
             for (x, cell) in row.iter_mut().enumerate() {
                 let half = x.min(SIDE - 1 - x);
-                let around = [
-                    (x.wrapping_sub(1), y),
-                    (x + 1, y),
-                    (x, y.wrapping_sub(1)),
-                    (x, y + 1),
-                ];
+                let around =
+                    [(x.wrapping_sub(1), y), (x + 1, y), (x, y.wrapping_sub(1)), (x, y + 1)];
                 let inner = around.iter().all(|(x, y)| *x < SIDE && is_body(*x, *y));
                 *cell = match is_body(x, y) {
                     false => EMPTY,
                     true if !inner => b'X',
                     true if half == eye.0 && (y == eye.1 || y == eye.1 + 1) => {
-                        if y == eye.1 { b'w' } else { b'X' }
-                    },
+                        if y == eye.1 {
+                            b'w'
+                        } else {
+                            b'X'
+                        }
+                    }
                     true if half == eye.0 + 1 && (y == eye.1 || y == eye.1 + 1) => b'w',
                     true if y == mouth && half >= HALF - 2 => b'X',
                     true if y < 5 => b'b',

@@ -84,7 +84,9 @@ fn speech(chance: &mut Chance, prompt: &str, count: usize) -> Vec<f64> {
     let letters: Vec<char> = prompt.chars().collect();
     let each = (count / letters.len().max(1)).max(1);
     let mut samples = vec![0.0; count];
-    for (part, letter) in samples.chunks_mut(each).zip(letters.iter().chain(std::iter::repeat(&'a'))) {
+    for (part, letter) in
+        samples.chunks_mut(each).zip(letters.iter().chain(std::iter::repeat(&'a')))
+    {
         if !letter.is_alphanumeric() {
             continue;
         }
