@@ -1,3 +1,269 @@
 //! The command line.
 
+mod call;
+mod layer_access;
+mod sandbox;
+mod serve;
+mod setup;
 pub mod terminal;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{Config, Flags, Surroundings};
+use crate::log;
+use crate::mcp::{Tools, Waiting};
+use crate::redact::Redactor;
+use crate::runs::{Runs, RunsSettings, SetupProblem};
+use crate::sandbox::{Fault, FaultSpec};
+use layer_access::LayerAccess;
+use terminal::Terminal;
+
+/// Makes game assets with Layer.ai: an MCP server that your editor or chat client starts, and a
+/// command for scripts.
+#[derive(Debug, Parser)]
+#[command(name = "layer-mcp", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(flatten)]
+    settings: SettingFlags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  layer-mcp --sandbox call create_asset '{\"prompt\": \"a pixel-art knight\"}'   offline, no account
+  layer-mcp setup                                                             store your token
+  layer-mcp call get_workspace_info                                           what is there to spend
+
+Without a command, layer-mcp serves MCP when its input is not a terminal.";
+
+#[derive(Debug, clap::Args)]
+struct SettingFlags {
+    /// Talk to an offline Layer inside the process: no account, no Creative Units
+    #[arg(long, global = true)]
+    sandbox: bool,
+    /// The `.layer-mcp` folder to use
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Where assets may be written
+    #[arg(long, global = true, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// Offer only tools that neither spend nor change anything
+    #[arg(long, global = true)]
+    read_only: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve MCP over standard input and output
+    Serve,
+    /// Call one tool and print its result as JSON
+    #[command(after_help = "Exit codes: 0 done, 1 the tool reported an error, 2 wrong usage, \
+                            3 credentials or settings missing.")]
+    Call {
+        /// The tool's name; `layer-mcp tools` lists them
+        tool: String,
+        /// Its arguments: a JSON object, `@FILE`, or `-` for standard input
+        #[arg(allow_hyphen_values = true)]
+        arguments: Option<String>,
+        /// Return as soon as a job is started
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// List the tools as a client sees them
+    Tools {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Store your Layer.ai token, encrypted
+    Setup(setup::SetupArguments),
+    /// Run the offline Layer as an HTTPS server on loopback, for tests
+    Sandbox {
+        /// Port of its API; any free one by default
+        #[arg(long)]
+        port: Option<u16>,
+        /// Misbehave in this way, as `NAME` or `NAME:TIMES`; may be repeated
+        #[arg(long, value_name = "NAME", value_parser = parse_fault)]
+        fault: Vec<FaultSpec>,
+        /// List the faults and what they do
+        #[arg(long)]
+        list_faults: bool,
+        /// Where its state lies; in the home by default
+        #[arg(long, value_name = "DIR")]
+        state_dir: Option<PathBuf>,
+    },
+}
+
+fn parse_fault(text: &str) -> Result<FaultSpec, String> {
+    text.parse().map_err(|error: crate::sandbox::FaultError| error.to_string())
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to stdout and are no failure.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    harden();
+    let SettingFlags { sandbox, home, output_dir, read_only } = arguments.settings;
+    let flags = Flags { sandbox, home, output_dir, read_only };
+    let env = |name: &str| std::env::var_os(name);
+    let around = Surroundings {
+        env: &env,
+        all_env: std::env::vars_os().collect(),
+        user_home: std::env::home_dir(),
+        cwd: std::env::current_dir().ok(),
+    };
+    let config = Arc::new(Config::load(&flags, &around));
+    let redactor = Redactor::new();
+    let mut terminal = Terminal::system();
+    let command = match arguments.command {
+        Some(command) => command,
+        None if std::io::stdin().is_terminal() => return greet(&config, &mut terminal),
+        None => Command::Serve,
+    };
+    // What a script or person sees at once is the result; the details are in the log file.
+    let to_stderr = match (&command, (around.env)(crate::config::names::LOG)) {
+        (Command::Serve, _) | (_, Some(_)) => config.log.as_str(),
+        _ => "error",
+    };
+    log::start(&config.log_dir(), to_stderr, &config.log, &redactor);
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = terminal.note(format!("error: no threads can be started: {error}"));
+                return ExitCode::FAILURE;
+            }
+        };
+    let code = match command {
+        Command::Serve => runtime.block_on(serve::serve(config, redactor)),
+        Command::Call { tool, arguments, no_wait } => runtime.block_on(call::call(
+            config,
+            redactor,
+            &tool,
+            arguments.as_deref(),
+            no_wait,
+            &mut terminal,
+        )),
+        Command::Tools { json } => tools(config, redactor, json, &mut terminal),
+        Command::Setup(arguments) => {
+            setup::run(&config, arguments, redactor, &runtime, &mut terminal)
+        }
+        Command::Sandbox { list_faults: true, .. } => list_faults(&mut terminal),
+        Command::Sandbox { port, fault, state_dir, .. } => {
+            runtime.block_on(sandbox::run(&config, port, fault, state_dir, &mut terminal))
+        }
+    };
+    // A read of stdin that nobody will end must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+/// No core dump and no look into this process's memory: it will hold the token.
+fn harden() {
+    // A debugger is welcome to what a developer builds.
+    #[cfg(all(target_os = "linux", not(debug_assertions)))]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+    #[cfg(all(unix, not(debug_assertions)))]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+}
+
+/// The use cases as the settings say.
+fn runs(config: Arc<Config>, redactor: Redactor) -> Runs {
+    let nowhere = || SetupProblem {
+        code: "configuration",
+        message: "There is no folder to write assets to.".to_owned(),
+        next_step: format!(
+            "Ask the user to set `{}` to an absolute path.",
+            crate::config::names::OUTPUT_DIR
+        ),
+    };
+    Runs::new(RunsSettings {
+        journal: config.journal(),
+        output_dir: config.output_dir.clone().ok_or_else(nowhere),
+        limits: config.limits.clone(),
+        now: jiff::Zoned::now,
+        connect: Box::new(LayerAccess::new(config, redactor)),
+    })
+}
+
+fn greet(config: &Config, terminal: &mut Terminal) -> ExitCode {
+    let stored = crate::credentials::CredentialStore::new(config.secure_dir()).exists();
+    let state = match (config.sandbox, stored, &config.token) {
+        (true, ..) => "The sandbox needs no token.",
+        (_, Ok(true), _) => "A token is stored.",
+        (_, _, Some(_)) => "A token is set in the environment.",
+        _ => "No token is stored yet: run `layer-mcp setup`.",
+    };
+    let lines = [
+        format!("layer-mcp {} makes game assets with Layer.ai.", env!("CARGO_PKG_VERSION")),
+        state.to_owned(),
+        "Your MCP client starts this program by itself; `layer-mcp --help` shows what else it can \
+         do."
+        .to_owned(),
+    ];
+    for line in lines {
+        let _ = terminal.note(line);
+    }
+    ExitCode::SUCCESS
+}
+
+fn tools(config: Arc<Config>, redactor: Redactor, json: bool, terminal: &mut Terminal) -> ExitCode {
+    let runs = runs(config.clone(), redactor.clone());
+    let tools = Tools::new(runs, Waiting::Never, config.read_only, redactor);
+    let shown = if json {
+        let list: Vec<serde_json::Value> = tools
+            .specs()
+            .map(|spec| {
+                let hints = spec.hints;
+                serde_json::json!({
+                    "name": spec.name,
+                    "title": spec.title,
+                    "description": spec.description,
+                    "inputSchema": *spec.input,
+                    "outputSchema": spec.output.as_deref(),
+                    "annotations": {
+                        "readOnlyHint": hints.read_only,
+                        "destructiveHint": hints.destructive,
+                        "idempotentHint": hints.idempotent,
+                        "openWorldHint": hints.open_world,
+                    },
+                })
+            })
+            .collect();
+        terminal.print(serde_json::Value::Array(list))
+    } else {
+        let lines: Vec<String> =
+            tools.specs().map(|spec| format!("{:<20} {}", spec.name, spec.description)).collect();
+        terminal.print(lines.join("\n"))
+    };
+    if shown.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn list_faults(terminal: &mut Terminal) -> ExitCode {
+    let lines: Vec<String> =
+        Fault::ALL.iter().map(|fault| format!("{:<28} {}", fault, fault.description())).collect();
+    if terminal.print(lines.join("\n")).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The definition of the command line, for whoever writes manuals from it.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}

@@ -1,4 +1,8 @@
 //! The `layer-mcp` command.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    layer_mcp::cli::run()
+}

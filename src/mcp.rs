@@ -95,7 +95,10 @@ impl ServerHandler for Server {
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         if request.and_then(|request| request.cursor).is_some() {
-            return Err(ErrorData::invalid_params("there is one page only: leave out `cursor`", None));
+            return Err(ErrorData::invalid_params(
+                "there is one page only: leave out `cursor`",
+                None,
+            ));
         }
         Ok(ListToolsResult::with_all_items(self.listed.clone())
             .with_ttl_ms(LIST_IS_FRESH_MS)
@@ -120,7 +123,8 @@ impl ServerHandler for Server {
                 return Err(ErrorData::internal_error("the call was cancelled; its job goes on", None));
             }
         };
-        let answer = answer.map_err(|unknown| ErrorData::invalid_params(unknown.to_string(), None))?;
+        let answer =
+            answer.map_err(|unknown| ErrorData::invalid_params(unknown.to_string(), None))?;
         let mut result = result(answer, version.as_ref());
         if version.is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
             && let Ok(implementation) = serde_json::to_value(Self::implementation())

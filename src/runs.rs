@@ -7,6 +7,7 @@ mod choose;
 mod error;
 mod report;
 mod request;
+mod view;
 mod work;
 
 pub use error::{ErrorReport, Money, RunError, SetupProblem};
@@ -120,12 +121,19 @@ struct Inner {
     starts: TaskTracker,
 }
 
+/// How long a call waits at least for the answer to a start, or for the first look at a run.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+
 /// The models of a workspace, as they were a while ago.
 struct Catalogue {
     read: Instant,
     workspace: WorkspaceId,
     models: Arc<[Model]>,
 }
+
+/// What stands for the API's origin when the API is the sandbox, whose address changes with every
+/// process.
+pub const SANDBOX_ORIGIN: &str = "sandbox";
 
 /// How long the same request is answered with the same job.
 const SAME_REQUEST: SignedDuration = SignedDuration::from_hours(24);
@@ -333,27 +341,14 @@ impl Runs {
         use futures::StreamExt;
         let connection = self.connection().await?;
         let workspace = self.workspace(&connection).await?;
-        let prices = models.iter().map(|model| {
-            let request = InferenceRequest {
-                model: model.id.clone(),
-                prompt: "price check".to_owned(),
-                negative_prompt: None,
-                width: None,
-                height: None,
-                count: 1,
-                seed: None,
-                quality: None,
-                transparency: false,
-                tileability: false,
-                duration_seconds: None,
-            };
-            let (connection, workspace) = (&connection, &workspace);
-            async move {
-                let price = connection.client.estimate(workspace, &request).await;
-                price.ok().map(|price| price.estimated)
-            }
-        });
-        Ok(futures::stream::iter(prices).buffered(4).collect().await)
+        let (connection, workspace) = (&connection, &workspace);
+        let ask = |request: InferenceRequest| async move {
+            let price = connection.client.estimate(workspace, &request).await;
+            price.ok().map(|price| price.estimated)
+        };
+        let requests: Vec<InferenceRequest> =
+            models.iter().map(|model| InferenceRequest::plain(&model.id, "price check")).collect();
+        Ok(futures::stream::iter(requests).map(ask).buffered(4).collect().await)
     }
 
     /// Ends the work of this process: starts on their way get until `grace` to be recorded, and
@@ -559,9 +554,10 @@ impl Runs {
         progress: &ProgressSink,
     ) -> Stage {
         let began = Instant::now();
-        let end = match patience {
-            Patience::UpTo(limit) => Some(tokio::time::Instant::now() + limit),
-            Patience::ToTheEnd => None,
+        let from_now = |limit| tokio::time::Instant::now() + limit;
+        let (end, first_look) = match patience {
+            Patience::UpTo(limit) => (Some(from_now(limit)), from_now(limit.max(FIRST_LOOK))),
+            Patience::ToTheEnd => (None, from_now(Duration::ZERO)),
         };
         let mut percent = 0.0_f64;
         loop {
@@ -573,6 +569,11 @@ impl Runs {
             percent = told.percent;
             progress(told);
             let tick = tokio::time::Instant::now() + Duration::from_secs(1);
+            // Whoever only wants to look still wants to see something.
+            let end = match now {
+                Stage::Starting => end.map(|_| first_look),
+                _ => end,
+            };
             let wake = end.map_or(tick, |end| end.min(tick));
             tokio::select! {
                 changed = stage.changed() => if changed.is_err() {
@@ -592,7 +593,7 @@ impl Runs {
         let message = match waited {
             Stage::Over(Err(error)) => return Err(error),
             Stage::Over(Ok(())) => JobReport::saved_sentence(&job),
-            Stage::Starting => "The start is on its way.".to_owned(),
+            Stage::Starting => "Layer has not answered yet.".to_owned(),
             Stage::Rendering => "Layer is working on it.".to_owned(),
             Stage::Fetching(..) => "It is done; its files are being fetched.".to_owned(),
         };

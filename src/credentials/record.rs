@@ -100,6 +100,11 @@ impl Credentials {
         &self.token
     }
 
+    /// The token, taken out; what remains is erased.
+    pub fn into_token(self) -> ApiToken {
+        self.token
+    }
+
     /// The workspace that generations are made in.
     pub fn workspace_id(&self) -> &str {
         &self.workspace_id

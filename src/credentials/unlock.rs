@@ -224,6 +224,22 @@ pub struct PasswordSettings {
 }
 
 impl PasswordSettings {
+    /// The password that these settings give, judged as the password of a new store; `None` when
+    /// none of them is set.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the password cannot be had, the inner [`UnlockError`] when it is not
+    /// good enough.
+    pub fn new_password(&self) -> Result<Option<Result<NewPassword, UnlockError>>, StoreError> {
+        if self.value.is_none() && self.file.is_none() && self.command.is_none() {
+            return Ok(None);
+        }
+        let secret = self.read()?;
+        let text = str::from_utf8(secret.bytes()).unwrap_or_default();
+        Ok(Some(NewPassword::parse(&SecretString::from(text))))
+    }
+
     fn read(&self) -> Result<Secret, StoreError> {
         let set: Vec<&'static str> = [
             (self.value.is_some(), "LAYER_MCP_PASSWORD"),

@@ -4,19 +4,9 @@ use super::*;
 use crate::layer::{InferenceRequest, Modality};
 
 fn request(prompt: &str) -> InferenceRequest {
-    InferenceRequest {
-        model: "flux".parse().unwrap(),
-        prompt: prompt.to_owned(),
-        negative_prompt: None,
-        width: Some(512),
-        height: Some(512),
-        count: 1,
-        seed: Some(7),
-        quality: None,
-        transparency: false,
-        tileability: false,
-        duration_seconds: None,
-    }
+    let model = "flux".parse().unwrap();
+    let sized = InferenceRequest::plain(&model, prompt);
+    InferenceRequest { width: Some(512), height: Some(512), seed: Some(7), ..sized }
 }
 
 fn new_job(prompt: &str, price: f64) -> NewJob {

@@ -37,6 +37,25 @@ pub struct InferenceRequest {
     pub duration_seconds: Option<f64>,
 }
 
+impl InferenceRequest {
+    /// One output of a prompt, everything else as the model likes it.
+    pub fn plain(model: &ModelId, prompt: &str) -> Self {
+        Self {
+            model: model.clone(),
+            prompt: prompt.to_owned(),
+            negative_prompt: None,
+            width: None,
+            height: None,
+            count: 1,
+            seed: None,
+            quality: None,
+            transparency: false,
+            tileability: false,
+            duration_seconds: None,
+        }
+    }
+}
+
 /// How much work a model puts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -24,7 +24,8 @@ enum Keep {
 }
 
 fn generate<T: JsonSchema>(keep: Keep) -> Schema {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     polish(&mut schema, keep);
     let Value::Object(mut schema) = schema else { return Schema::new() };
@@ -60,9 +61,9 @@ fn polish(schema: &mut Value, keep: Keep) {
         words.retain(|word| !word.is_null());
     }
     if let Some(Value::Array(choices)) = fields.remove("anyOf") {
-        let mut real = choices.into_iter().filter(|choice| {
-            choice.get("type").and_then(Value::as_str) != Some("null")
-        });
+        let mut real = choices
+            .into_iter()
+            .filter(|choice| choice.get("type").and_then(Value::as_str) != Some("null"));
         if let (Some(Value::Object(only)), None) = (real.next(), real.next()) {
             for (name, value) in only {
                 fields.entry(name).or_insert(value);

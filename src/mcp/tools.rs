@@ -263,6 +263,3 @@ fn in_plain_words(said: &str) -> String {
         said.replace(&format!("expected {rust}"), "expected a number")
     })
 }
-
-#[cfg(test)]
-mod tests;

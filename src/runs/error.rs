@@ -213,6 +213,12 @@ pub struct ErrorReport {
     pub job_id: Option<JobId>,
 }
 
+impl From<FileError> for RunError {
+    fn from(source: FileError) -> Self {
+        Self::file(source)
+    }
+}
+
 impl RunError {
     pub(super) fn file(source: FileError) -> Self {
         Self::File { job: None, source: Arc::new(source) }

@@ -1,14 +1,14 @@
 //! What a job looks like to the caller.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::files::SavedFile;
 use crate::journal::{Job, JobState};
 use crate::layer::CreativeUnits;
 
 /// How a job stands, in the words that scripts read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 #[allow(missing_docs, reason = "the words speak; docs on variants would split the schema")]

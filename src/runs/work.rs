@@ -80,6 +80,7 @@ impl Worker {
         let mut first_look = Duration::ZERO;
         if let Begin::Start = begin {
             first_look = self.start(&job).await?;
+            self.stage.send_replace(Stage::Rendering);
             job = self.job().await?;
         } else if job.state == JobState::Starting {
             // We could take the lease, so whoever was to send the start is dead. Whether it
@@ -99,7 +100,6 @@ impl Worker {
         if job.state == JobState::Complete && self.files_are_there(&job).await {
             return Ok(());
         }
-        self.stage.send_replace(Stage::Rendering);
         let outputs = self.watch(&job, &inference, first_look).await?;
         let files = self.fetch_all(&job, &inference, outputs).await?;
         let adjusted = adjusted(&job, &files);
@@ -161,7 +161,10 @@ impl Worker {
             let looked = self.connection.client.inference(&job.new.workspace, inference).await;
             pause = match looked {
                 Ok(look) => match look.status {
-                    RunStatus::Running => look.poll_after,
+                    RunStatus::Running => {
+                        self.stage.send_replace(Stage::Rendering);
+                        look.poll_after
+                    }
                     RunStatus::Complete(done) => {
                         self.inner
                             .journal()

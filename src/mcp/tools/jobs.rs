@@ -111,7 +111,9 @@ async fn list(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, E
     let skip: u32 = match args.cursor.as_deref() {
         None => 0,
         Some(cursor) => cursor.parse().map_err(|_| {
-            argument_error("`cursor` is the next_cursor of an earlier answer; leave it out to begin")
+            argument_error(
+                "`cursor` is the next_cursor of an earlier answer; leave it out to begin",
+            )
         })?,
     };
     // One more than asked for tells whether there are more.

@@ -71,20 +71,22 @@ async fn list(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, E
     let skip: usize = match args.cursor.as_deref() {
         None => 0,
         Some(cursor) => cursor.parse().map_err(|_| {
-            argument_error("`cursor` is the next_cursor of an earlier answer; leave it out to begin")
+            argument_error(
+                "`cursor` is the next_cursor of an earlier answer; leave it out to begin",
+            )
         })?,
     };
     let most = match args.max_cu {
         None => None,
-        Some(most) => Some(CreativeUnits::from_number(most).filter(|cu| *cu >= CreativeUnits::ZERO).ok_or_else(
-            || argument_error("`max_cu` is an amount of Creative Units such as 2 or 0.5"),
-        )?),
+        Some(most) => Some(
+            CreativeUnits::from_number(most).filter(|cu| *cu >= CreativeUnits::ZERO).ok_or_else(
+                || argument_error("`max_cu` is an amount of Creative Units such as 2 or 0.5"),
+            )?,
+        ),
     };
     let all = call.runs.models().await.map_err(|error| error.report())?;
-    let mut found: Vec<(Model, Option<CreativeUnits>)> = matching(&args, &all)
-        .into_iter()
-        .map(|model| (model, None))
-        .collect();
+    let mut found: Vec<(Model, Option<CreativeUnits>)> =
+        matching(&args, &all).into_iter().map(|model| (model, None)).collect();
     let mut unpriced = 0;
     if let Some(most) = most {
         unpriced = found.len().saturating_sub(MOST_PRICED);

@@ -1,0 +1,146 @@
+//! One tool call for a script: the same tool through the same code, one JSON document on stdout.
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value};
+
+use super::terminal::Terminal;
+use crate::config::Config;
+use crate::mcp::{Answer, Tools, Waiting};
+use crate::redact::{Redactor, clean_line};
+use crate::runs::{ErrorReport, Money, Progress};
+
+/// The tool reported an error.
+const TOOL_ERROR: u8 = 1;
+/// The call itself was wrong.
+const USAGE: u8 = 2;
+/// Credentials or settings are missing or wrong.
+const SETUP: u8 = 3;
+
+/// The largest JSON that is read from a file or from stdin.
+const LARGEST_ARGUMENTS: u64 = 4 * 1024 * 1024;
+
+/// Calls a tool. `arguments` is JSON, `@file`, or `-` for stdin; nothing is an empty object.
+pub(super) async fn call(
+    config: Arc<Config>,
+    redactor: Redactor,
+    tool: &str,
+    arguments: Option<&str>,
+    no_wait: bool,
+    terminal: &mut Terminal,
+) -> ExitCode {
+    let arguments = match read_arguments(arguments) {
+        Ok(arguments) => arguments,
+        Err(message) => return usage(terminal, message),
+    };
+    let runs = super::runs(config.clone(), redactor.clone());
+    let waiting = if no_wait { Waiting::Never } else { Waiting::ToTheEnd };
+    let tools = Tools::new(runs.clone(), waiting, config.read_only, redactor);
+    let bar = bar();
+    let shown = bar.clone();
+    let progress = move |progress: Progress| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a percentage lies between 0 and 100"
+        )]
+        shown.set_position(progress.percent as u64);
+        shown.set_message(progress.message);
+    };
+    let answer = tokio::select! {
+        answer = tools.call(tool, arguments, &progress) => answer,
+        _ = tokio::signal::ctrl_c() => {
+            bar.finish_and_clear();
+            runs.shut_down(Duration::from_secs(2)).await;
+            let _ = terminal.note(
+                "Interrupted. A job that was started goes on at Layer: `layer-mcp call list_jobs` \
+                 shows it, `get_job` fetches it.",
+            );
+            return ExitCode::from(130);
+        }
+    };
+    bar.finish_and_clear();
+    runs.shut_down(Duration::from_secs(5)).await;
+    let (document, code) = match answer {
+        Ok(Answer::Data(object)) => (Value::Object(object), ExitCode::SUCCESS),
+        Ok(Answer::Picture(picture)) => (Value::Object(picture.facts), ExitCode::SUCCESS),
+        Ok(Answer::Error(report)) => {
+            let code = exit_code(report.code);
+            let _ = terminal.note(format!("error: {} {}", report.message, report.next_step));
+            (serde_json::to_value(report).unwrap_or_default(), code)
+        }
+        Err(unknown) => return usage(terminal, unknown.to_string()),
+    };
+    match terminal.print(document) {
+        Ok(()) => code,
+        // Whoever reads has gone; there is nobody to tell.
+        Err(_) => ExitCode::from(TOOL_ERROR),
+    }
+}
+
+fn exit_code(code: &str) -> ExitCode {
+    let setup = code.starts_with("store_")
+        || matches!(code, "credentials_missing" | "configuration" | "workspace_missing");
+    ExitCode::from(if setup { SETUP } else { TOOL_ERROR })
+}
+
+fn usage(terminal: &mut Terminal, message: String) -> ExitCode {
+    let _ = terminal.note(format!("error: {message}"));
+    let report = ErrorReport {
+        code: "invalid_argument",
+        message,
+        money: Money::NotCharged,
+        retryable: false,
+        next_step: "`layer-mcp tools` shows the tools and their arguments.".to_owned(),
+        request_id: None,
+        job_id: None,
+    };
+    let _ = terminal.print(serde_json::to_value(report).unwrap_or_default());
+    ExitCode::from(USAGE)
+}
+
+fn read_arguments(given: Option<&str>) -> Result<Map<String, Value>, String> {
+    let unreadable = |what: &str, error: std::io::Error| format!("{what} can't be read: {error}");
+    let text = match given {
+        None => return Ok(Map::new()),
+        Some("-") => {
+            let mut text = String::new();
+            std::io::stdin()
+                .take(LARGEST_ARGUMENTS)
+                .read_to_string(&mut text)
+                .map_err(|error| unreadable("stdin", error))?;
+            text
+        }
+        Some(given) => match given.strip_prefix('@') {
+            Some(path) => std::fs::File::open(path)
+                .and_then(|file| {
+                    let mut text = String::new();
+                    file.take(LARGEST_ARGUMENTS).read_to_string(&mut text)?;
+                    Ok(text)
+                })
+                .map_err(|error| unreadable(&format!("`{}`", clean_line(path, 200)), error))?,
+            None => given.to_owned(),
+        },
+    };
+    match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => {
+            Err("the arguments must be a JSON object such as '{\"prompt\": \"a knight\"}'"
+                .to_owned())
+        }
+        Err(error) => Err(format!("the arguments are not JSON: {error}")),
+    }
+}
+
+/// A bar on stderr, when that is a terminal.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr_with_hz(10));
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

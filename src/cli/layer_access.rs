@@ -1,0 +1,221 @@
+//! The way to Layer as the settings say: the sandbox inside the process, or the API with the
+//! token of the store or of the environment. Walked at the first call that needs it.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use secrecy::ExposeSecret;
+use url::Url;
+
+use crate::config::{Config, names};
+use crate::credentials::{ApiToken, CredentialStore, StoreError};
+use crate::layer::{
+    AllowedHost, ApiError, Connectivity, LayerClient, LayerSettings, ProxyChoice, TrustRoots,
+    WorkspaceId,
+};
+use crate::redact::Redactor;
+use crate::runs::{Connect, Connection, SANDBOX_ORIGIN, SetupProblem};
+use crate::sandbox::{Sandbox, SandboxOptions};
+
+/// Connects as the settings say.
+pub(super) struct LayerAccess {
+    config: Arc<Config>,
+    redactor: Redactor,
+}
+
+impl LayerAccess {
+    pub(super) fn new(config: Arc<Config>, redactor: Redactor) -> Self {
+        Self { config, redactor }
+    }
+
+    async fn sandbox(&self) -> Result<Connection, SetupProblem> {
+        let mut options = SandboxOptions::new(self.config.sandbox_dir().join("layer"));
+        options.speed = self.config.sandbox_speed;
+        let sandbox = Sandbox::start(options).await.map_err(|error| SetupProblem {
+            code: "configuration",
+            message: format!("The sandbox can't start: {error}."),
+            next_step: "Check that the home folder of layer-mcp is writable and the disk not full."
+                .to_owned(),
+        })?;
+        let own = |what: &str| broken(&format!("the sandbox's own {what}"));
+        let settings = LayerSettings {
+            base: sandbox.base_url().parse().map_err(|_| own("address"))?,
+            connectivity: Connectivity {
+                roots: TrustRoots::Only(sandbox.ca_pem().as_bytes().to_vec()),
+                proxy: ProxyChoice::Direct,
+            },
+            allowed_hosts: sandbox
+                .allowed_hosts()
+                .iter()
+                .map(|host| host.parse::<AllowedHost>())
+                .collect::<Result<_, _>>()
+                .map_err(|_| own("hosts"))?,
+        };
+        let token = ApiToken::parse(sandbox.token()).map_err(|_| own("token"))?;
+        let workspace = sandbox.workspace_id().parse().map_err(|_| own("workspace"))?;
+        Ok(Connection {
+            client: LayerClient::new(settings, token).map_err(unusable)?,
+            workspace: Some(workspace),
+            origin: SANDBOX_ORIGIN.to_owned(),
+            keep: Some(Box::new(sandbox)),
+        })
+    }
+
+    async fn layer(&self) -> Result<Connection, SetupProblem> {
+        let (token, workspace) = self.credentials().await?;
+        let settings = settings(&self.config).await?;
+        let origin = settings.base.origin();
+        let client = LayerClient::new(settings, token).map_err(unusable)?;
+        Ok(Connection { client, workspace, origin, keep: None })
+    }
+
+    /// The store first; the environment only when there is no store, or when the user says so.
+    async fn credentials(&self) -> Result<(ApiToken, Option<WorkspaceId>), SetupProblem> {
+        if !self.config.credentials_from_env {
+            let store =
+                CredentialStore::new(self.config.secure_dir()).with_redactor(self.redactor.clone());
+            let unlock = self.config.unlock.clone();
+            let loaded = tokio::task::spawn_blocking(move || store.load(&unlock)).await;
+            match loaded.map_err(|_| broken("the credential store"))? {
+                Ok(credentials) => return self.of_store(credentials),
+                Err(error) if error.is_absent() => {}
+                Err(error) => return Err(of_store(&error)),
+            }
+        }
+        let Some(token) = &self.config.token else {
+            return Err(SetupProblem {
+                code: "credentials_missing",
+                message: "There is no Layer.ai token yet.".to_owned(),
+                next_step: format!(
+                    "Ask the user to run `layer-mcp setup` in a terminal (or to set `{}` and \
+                     `{}`); without an account, `layer-mcp --sandbox` works offline.",
+                    names::TOKEN,
+                    names::WORKSPACE
+                ),
+            });
+        };
+        self.redactor.register(token.expose_secret().trim());
+        let token =
+            ApiToken::parse(token.expose_secret().trim()).map_err(|error| SetupProblem {
+                code: "configuration",
+                message: format!("`{}` is no Layer.ai token: {error}.", names::TOKEN),
+                next_step:
+                    "Create one at app.layer.ai, Settings, Personal Access Tokens, and set it \
+                        again."
+                        .to_owned(),
+            })?;
+        Ok((token, self.config.workspace.clone()))
+    }
+
+    fn of_store(
+        &self,
+        credentials: crate::credentials::Credentials,
+    ) -> Result<(ApiToken, Option<WorkspaceId>), SetupProblem> {
+        let base = self.config.api_base.origin();
+        let address = Url::parse(&base).map_err(|_| broken("the API's address"))?;
+        if !credentials.is_for(&address) {
+            return Err(SetupProblem {
+                code: "configuration",
+                message: format!(
+                    "The stored token was set up for `{}` and is not sent to `{base}`.",
+                    credentials.api_origin()
+                ),
+                next_step: format!(
+                    "Unset `{}`, or run `layer-mcp setup` again with it.",
+                    names::BASE_URL
+                ),
+            });
+        }
+        let workspace = credentials
+            .workspace_id()
+            .parse::<WorkspaceId>()
+            .map_err(|_| broken("the stored workspace id"))?;
+        if let Some(other) = &self.config.workspace
+            && *other != workspace
+        {
+            tracing::warn!(
+                "`{}` is ignored: the workspace is the store's; run `layer-mcp setup` to change it",
+                names::WORKSPACE
+            );
+        }
+        Ok((credentials.into_token(), Some(workspace)))
+    }
+}
+
+impl Connect for LayerAccess {
+    fn connect(&self) -> BoxFuture<'_, Result<Connection, SetupProblem>> {
+        async {
+            if let Some(problem) = configuration_problem(&self.config) {
+                return Err(problem);
+            }
+            if self.config.sandbox { self.sandbox().await } else { self.layer().await }
+        }
+        .boxed()
+    }
+}
+
+/// All settings that can't be used, as one problem.
+pub(super) fn configuration_problem(config: &Config) -> Option<SetupProblem> {
+    if config.problems.is_empty() {
+        return None;
+    }
+    let listed: Vec<String> = config
+        .problems
+        .iter()
+        .map(|problem| format!("`{}`: {}", problem.setting, problem.message))
+        .collect();
+    Some(SetupProblem {
+        code: "configuration",
+        message: format!("A setting can't be used: {}.", listed.join("; ")),
+        next_step: "Ask the user to correct it and to restart the server.".to_owned(),
+    })
+}
+
+/// What the client needs to reach the API.
+pub(super) async fn settings(config: &Config) -> Result<LayerSettings, SetupProblem> {
+    let roots = match &config.ca_bundle {
+        None => TrustRoots::Platform,
+        Some(path) => {
+            let pem = tokio::fs::read(path).await.map_err(|error| SetupProblem {
+                code: "configuration",
+                message: format!(
+                    "The certificate bundle `{}` can't be read: {error}.",
+                    path.display()
+                ),
+                next_step: format!("Correct or unset `{}`.", names::CA_BUNDLE),
+            })?;
+            TrustRoots::PlatformAnd(pem)
+        }
+    };
+    Ok(LayerSettings {
+        base: config.api_base.clone(),
+        connectivity: Connectivity { roots, proxy: config.proxy.clone() },
+        allowed_hosts: config.allowed_hosts.clone(),
+    })
+}
+
+/// A client that can't be built from the settings.
+pub(super) fn unusable(error: ApiError) -> SetupProblem {
+    SetupProblem {
+        code: "configuration",
+        message: format!("The connection can't be set up: {error}."),
+        next_step: format!("Correct or unset `{}` and `{}`.", names::CA_BUNDLE, names::PROXY),
+    }
+}
+
+fn of_store(error: &StoreError) -> SetupProblem {
+    SetupProblem {
+        code: error.code(),
+        message: format!("The credential store can't be opened: {error}."),
+        next_step: error.next_step(),
+    }
+}
+
+fn broken(what: &str) -> SetupProblem {
+    SetupProblem {
+        code: "internal",
+        message: format!("There is a mistake in layer-mcp about {what}."),
+        next_step: "Report it, please.".to_owned(),
+    }
+}

@@ -1,0 +1,66 @@
+//! The sandbox as a server of its own, for anyone's tests.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::terminal::Terminal;
+use crate::config::Config;
+use crate::sandbox::{FaultSpec, Sandbox, SandboxOptions};
+
+/// Runs the sandbox until it is interrupted, or until whoever started it closes its input.
+pub(super) async fn run(
+    config: &Config,
+    port: Option<u16>,
+    faults: Vec<FaultSpec>,
+    state_dir: Option<PathBuf>,
+    terminal: &mut Terminal,
+) -> ExitCode {
+    let state_dir = state_dir.unwrap_or_else(|| config.sandbox_dir().join("layer"));
+    let mut options = SandboxOptions::new(state_dir);
+    options.speed = config.sandbox_speed;
+    options.faults = faults;
+    options.port = port;
+    let sandbox = match Sandbox::start(options).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => {
+            let _ = terminal.note(format!("error: the sandbox can't start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let line = serde_json::json!({
+        "base_url": sandbox.base_url(),
+        "ca_file": sandbox.ca_file(),
+        "token": sandbox.token(),
+        "workspace_id": sandbox.workspace_id(),
+        "empty_workspace_id": sandbox.empty_workspace_id(),
+        "allowed_hosts": sandbox.allowed_hosts().join(","),
+    });
+    if terminal.print(line).is_err() {
+        sandbox.shutdown().await;
+        return ExitCode::FAILURE;
+    }
+    until_told_to_stop().await;
+    sandbox.shutdown().await;
+    ExitCode::SUCCESS
+}
+
+#[cfg(unix)]
+async fn until_told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn until_told_to_stop() {
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,66 @@
+//! Serving MCP over stdio. The only user of standard output while it lasts.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::mcp::stdio::{self, StdioTransport};
+use crate::mcp::{Server, Tools, Waiting};
+use crate::redact::Redactor;
+
+/// Starts on their way have so long to be recorded when the client goes; the rest of the second
+/// that an end may take is for everything else.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Serves until the client goes or a signal comes.
+pub(super) async fn serve(config: Arc<Config>, redactor: Redactor) -> ExitCode {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    for problem in &config.problems {
+        tracing::warn!("`{}`: {}", problem.setting, problem.message);
+    }
+    let runs = super::runs(config.clone(), redactor.clone());
+    let waiting = Waiting::AtMost(config.max_wait);
+    let tools = Arc::new(Tools::new(runs.clone(), waiting, config.read_only, redactor));
+    let shutdown = CancellationToken::new();
+    tokio::spawn(on_signal(shutdown.clone()));
+    let transport = StdioTransport::stdio(shutdown);
+    let ended = stdio::serve(Server::new(tools), transport).await;
+    runs.shut_down(GRACE).await;
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "no session could be opened");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn on_signal(shutdown: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    ) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    shutdown.cancel();
+}
+
+#[cfg(not(unix))]
+async fn on_signal(shutdown: CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        shutdown.cancel();
+    }
+}

@@ -1,0 +1,423 @@
+//! The first run: token, workspace, encrypted store.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime::Runtime;
+use url::Url;
+
+use super::layer_access::{configuration_problem, settings, unusable};
+use super::terminal::{Prompt, PromptError, Terminal};
+use crate::config::{Config, names};
+use crate::credentials::{
+    ApiToken, AuditKey, CredentialStore, Credentials, NewPassword, NewUnlock, UnlockError,
+    UnlockSource,
+};
+use crate::layer::{ApiErrorKind, LayerClient, Workspace};
+use crate::redact::Redactor;
+
+/// What can be answered beforehand. The token never: a command line can be read by everybody on
+/// the machine.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The token comes from a hidden prompt, from standard input, from \
+                        `--token-file`, or from LAYER_API_TOKEN; never from a flag.\nCreate one at \
+                        app.layer.ai, Settings, Personal Access Tokens.")]
+pub(super) struct SetupArguments {
+    /// The workspace that pays: its id, slug or name
+    #[arg(long, value_name = "ID")]
+    workspace: Option<String>,
+    /// What unlocks the store: `device` (a key outside of it) or `password`
+    #[arg(long, value_name = "SOURCE", default_value = "device", value_parser = ["device", "password", "keyring"])]
+    unlock: String,
+    /// Read the token from this file
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Replace what is stored, and ask nothing
+    #[arg(long)]
+    yes: bool,
+    /// Make no call to Layer; needs `--workspace`
+    #[arg(long)]
+    offline: bool,
+    /// Accept a token with hyphens
+    #[arg(long)]
+    allow_hyphen: bool,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "")]
+    token: Option<String>,
+}
+
+/// Why the set-up did not come to its end. Nothing was stored.
+#[derive(Debug, thiserror::Error)]
+enum SetupError {
+    #[error("{0}")]
+    Usage(String),
+    #[error("{message}")]
+    Setup { message: String, hint: String },
+    #[error("{message}")]
+    Layer { message: String, hint: String },
+    #[error("{0}")]
+    Prompt(#[from] PromptError),
+}
+
+impl SetupError {
+    fn setup(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Setup { message: message.into(), hint: hint.into() }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Layer { .. } => 1,
+            Self::Usage(_) => 2,
+            Self::Setup { .. } | Self::Prompt(_) => 3,
+        }
+    }
+}
+
+/// Sets up the store, asking for what the arguments leave open.
+pub(super) fn run(
+    config: &Config,
+    arguments: SetupArguments,
+    redactor: Redactor,
+    runtime: &Runtime,
+    terminal: &mut Terminal,
+) -> ExitCode {
+    let setup = Setup { config, arguments, redactor, runtime };
+    match setup.run(terminal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = error.exit_code();
+            let _ = terminal.note(format!("error: {error}"));
+            if let SetupError::Setup { hint, .. } | SetupError::Layer { hint, .. } = &error {
+                let _ = terminal.hint(hint);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+struct Setup<'a> {
+    config: &'a Config,
+    arguments: SetupArguments,
+    redactor: Redactor,
+    runtime: &'a Runtime,
+}
+
+const WHERE_TOKENS_COME_FROM: &str =
+    "create a token at app.layer.ai, Settings, Personal Access Tokens";
+
+impl Setup<'_> {
+    fn run(&self, terminal: &mut Terminal) -> Result<(), SetupError> {
+        if self.arguments.token.is_some() {
+            return Err(SetupError::Usage(
+                "a token is never given as a flag, because everybody on this machine can read \
+                 command lines; pipe it in, or use `--token-file` or a terminal"
+                    .to_owned(),
+            ));
+        }
+        if self.config.sandbox {
+            return Err(SetupError::Usage("the sandbox needs no token".to_owned()));
+        }
+        if let Some(problem) = configuration_problem(self.config) {
+            return Err(SetupError::setup(problem.message, problem.next_step));
+        }
+        let source: UnlockSource = self
+            .arguments
+            .unlock
+            .parse()
+            .map_err(|_| SetupError::Usage(UnlockError::Unknown.to_string()))?;
+        if source == UnlockSource::Keyring {
+            return Err(SetupError::Usage(UnlockError::Keyring.to_string()));
+        }
+        let store =
+            CredentialStore::new(self.config.secure_dir()).with_redactor(self.redactor.clone());
+        self.may_replace(&store, terminal)?;
+        let secret = self.token(terminal)?;
+        self.redactor.register(secret.expose_secret());
+        let workspace = self.workspace(&secret, terminal)?;
+        let unlock = self.unlock(source, terminal)?;
+        let credentials = self.credentials(&secret, &workspace.id)?;
+        let hint = credentials.token().hint();
+        let stored = |error: crate::credentials::StoreError| {
+            SetupError::setup(format!("nothing was stored: {error}"), error.next_step())
+        };
+        store.save(&credentials, &unlock).map_err(stored)?;
+        self.summary(&store, &hint, &workspace, source, terminal)
+            .map_err(|error| SetupError::Prompt(error.into()))
+    }
+
+    fn may_replace(
+        &self,
+        store: &CredentialStore,
+        terminal: &mut Terminal,
+    ) -> Result<(), SetupError> {
+        let there = store
+            .exists()
+            .map_err(|error| SetupError::setup(error.to_string(), error.next_step()))?;
+        if !there || self.arguments.yes {
+            return Ok(());
+        }
+        if !terminal.can_ask() {
+            return Err(SetupError::setup("a token is stored already", "`--yes` replaces it"));
+        }
+        if terminal.confirm("A token is stored already. Replace it?", false)? {
+            Ok(())
+        } else {
+            Err(SetupError::setup("nothing was changed", "the stored token stays in use"))
+        }
+    }
+
+    fn token(&self, terminal: &mut Terminal) -> Result<SecretString, SetupError> {
+        let secret = if let Some(path) = &self.arguments.token_file {
+            let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(|error| {
+                let what = format!("`{}` can't be read: {error}", path.display());
+                SetupError::setup(what, WHERE_TOKENS_COME_FROM)
+            })?);
+            SecretString::from(text.trim())
+        } else if terminal.can_ask() && !self.arguments.yes {
+            return self.ask_for_token(terminal);
+        } else {
+            match (terminal.piped_secret(), &self.config.token) {
+                (Ok(piped), _) if !piped.expose_secret().is_empty() => piped,
+                (_, Some(token)) => SecretString::from(token.expose_secret().trim()),
+                _ => {
+                    return Err(SetupError::setup(
+                        "no token was given",
+                        format!(
+                            "{WHERE_TOKENS_COME_FROM}, then pipe it in, use `--token-file`, or \
+                             run `layer-mcp setup` in a terminal"
+                        ),
+                    ));
+                }
+            }
+        };
+        self.judge(&secret)?;
+        Ok(secret)
+    }
+
+    fn ask_for_token(&self, terminal: &mut Terminal) -> Result<SecretString, SetupError> {
+        let _ = terminal.note(format!("To begin, {WHERE_TOKENS_COME_FROM}."));
+        let mut tries = 0;
+        loop {
+            let secret = terminal.secret("Paste it here (it will not be shown):")?;
+            tries += 1;
+            match self.judge(&secret) {
+                Ok(()) => return Ok(secret),
+                Err(error) if tries >= 3 => return Err(error),
+                Err(error) => {
+                    let _ = terminal.note(error);
+                }
+            }
+        }
+    }
+
+    fn judge(&self, secret: &SecretString) -> Result<(), SetupError> {
+        self.parse(secret).map(drop)
+    }
+
+    fn parse(&self, secret: &SecretString) -> Result<ApiToken, SetupError> {
+        let text = secret.expose_secret();
+        let parsed = if self.arguments.allow_hyphen {
+            ApiToken::parse_allowing_hyphen(text)
+        } else {
+            ApiToken::parse(text)
+        };
+        parsed.map_err(|error| {
+            SetupError::setup(format!("this is no Layer.ai token: {error}"), WHERE_TOKENS_COME_FROM)
+        })
+    }
+
+    /// The paying workspace: one cheap call tells whether the token works and what it reaches.
+    fn workspace(
+        &self,
+        secret: &SecretString,
+        terminal: &mut Terminal,
+    ) -> Result<Chosen, SetupError> {
+        let named = self
+            .arguments
+            .workspace
+            .clone()
+            .or_else(|| self.config.workspace.as_ref().map(ToString::to_string));
+        if self.arguments.offline {
+            let id = named.ok_or_else(|| {
+                SetupError::Usage(format!(
+                    "`--offline` can't look up workspaces: give `--workspace` or `{}`",
+                    names::WORKSPACE
+                ))
+            })?;
+            return Ok(Chosen { id, name: String::new() });
+        }
+        let all = self.workspaces(secret)?;
+        if let Some(named) = named {
+            let found = all.iter().find(|workspace| {
+                workspace.id.as_str() == named || workspace.slug == named || workspace.name == named
+            });
+            return found.map(Chosen::of).ok_or_else(|| {
+                SetupError::setup(
+                    "the token does not reach the workspace that was named",
+                    format!("it reaches {}", listed(&all)),
+                )
+            });
+        }
+        match all.as_slice() {
+            [] => Err(SetupError::setup(
+                "the token works, but its user has no workspace",
+                "create one at app.layer.ai",
+            )),
+            [one] => Ok(Chosen::of(one)),
+            many if terminal.can_ask() && !self.arguments.yes => {
+                let items: Vec<String> = many
+                    .iter()
+                    .map(|workspace| {
+                        format!("{} ({} available)", workspace.name, workspace.available)
+                    })
+                    .collect();
+                let index = terminal.choose("Which workspace pays?", &items, Some(0))?;
+                many.get(index)
+                    .map(Chosen::of)
+                    .ok_or_else(|| SetupError::Usage("no workspace was chosen".to_owned()))
+            }
+            many => Err(SetupError::setup(
+                "the token reaches several workspaces",
+                format!("choose one with `--workspace`: {}", listed(many)),
+            )),
+        }
+    }
+
+    fn workspaces(&self, secret: &SecretString) -> Result<Vec<Workspace>, SetupError> {
+        let token = self.parse(secret)?;
+        let problem = |problem: crate::runs::SetupProblem| {
+            SetupError::setup(problem.message, problem.next_step)
+        };
+        let asked = self.runtime.block_on(async {
+            let settings = settings(self.config).await.map_err(problem)?;
+            let client = LayerClient::new(settings, token).map_err(unusable).map_err(problem)?;
+            Ok::<_, SetupError>(client.workspaces().await)
+        })?;
+        asked.map_err(|error| match error.kind {
+            ApiErrorKind::Unauthenticated => SetupError::setup(
+                "Layer.ai does not accept this token: it is wrong, expired or revoked",
+                WHERE_TOKENS_COME_FROM,
+            ),
+            _ => SetupError::Layer {
+                message: format!(
+                    "Layer.ai could not be asked: {}",
+                    self.redactor.redact(&error.message)
+                ),
+                hint: "try again, or store the token without asking with `--offline`".to_owned(),
+            },
+        })
+    }
+
+    fn unlock(
+        &self,
+        source: UnlockSource,
+        terminal: &mut Terminal,
+    ) -> Result<NewUnlock, SetupError> {
+        if source == UnlockSource::Device {
+            return Ok(NewUnlock::Device(self.config.unlock.device_key.clone()));
+        }
+        let given = self
+            .config
+            .unlock
+            .password
+            .new_password()
+            .map_err(|error| SetupError::setup(error.to_string(), error.next_step()))?;
+        let password = match given {
+            Some(password) => password.map_err(|error| SetupError::Usage(error.to_string()))?,
+            None if terminal.can_ask() && !self.arguments.yes => ask_for_password(terminal)?,
+            None => {
+                return Err(SetupError::Usage(format!(
+                    "`--unlock password` needs a password: set one of `{}`, `{}` and `{}`, or run \
+                     `layer-mcp setup` in a terminal",
+                    names::PASSWORD,
+                    names::PASSWORD_FILE,
+                    names::PASSWORD_COMMAND
+                )));
+            }
+        };
+        Ok(NewUnlock::Password(password))
+    }
+
+    fn credentials(
+        &self,
+        secret: &SecretString,
+        workspace: &str,
+    ) -> Result<Credentials, SetupError> {
+        let refused = |error: crate::credentials::InvalidCredentials| {
+            SetupError::setup(format!("nothing was stored: {error}"), "correct it and run again")
+        };
+        let origin = Url::parse(&self.config.api_base.origin())
+            .map_err(|_| SetupError::Usage("the API's address has no origin".to_owned()))?;
+        let key = AuditKey::generate().map_err(refused)?;
+        let now = jiff::Timestamp::now();
+        Credentials::new(self.parse(secret)?, workspace, &origin, now, key).map_err(refused)
+    }
+
+    fn summary(
+        &self,
+        store: &CredentialStore,
+        hint: &str,
+        workspace: &Chosen,
+        source: UnlockSource,
+        terminal: &mut Terminal,
+    ) -> std::io::Result<()> {
+        let name = match workspace.name.as_str() {
+            "" => workspace.id.clone(),
+            name => format!("{name} ({})", workspace.id),
+        };
+        terminal.print(format!("Stored the token {hint}… in {}.", store.folder().display()))?;
+        terminal.print(format!("Workspace: {}.", crate::redact::clean_line(&name, 200)))?;
+        terminal.print(match source {
+            UnlockSource::Password => format!(
+                "Unlocked by your password. The server needs it in `{}`, `{}` or `{}`.",
+                names::PASSWORD,
+                names::PASSWORD_FILE,
+                names::PASSWORD_COMMAND
+            ),
+            _ => format!(
+                "Unlocked by the device key {}: a copy of the store alone is useless; a program \
+                 that runs as you can read both.",
+                self.config.unlock.device_key.display()
+            ),
+        })
+    }
+}
+
+struct Chosen {
+    id: String,
+    name: String,
+}
+
+impl Chosen {
+    fn of(workspace: &Workspace) -> Self {
+        Self { id: workspace.id.to_string(), name: workspace.name.clone() }
+    }
+}
+
+fn listed(workspaces: &[Workspace]) -> String {
+    let shown: Vec<String> = workspaces
+        .iter()
+        .take(10)
+        .map(|workspace| format!("`{}` ({})", workspace.id, workspace.name))
+        .collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+}
+
+fn ask_for_password(terminal: &mut Terminal) -> Result<NewPassword, SetupError> {
+    for _ in 0..3 {
+        let first = terminal.secret("A new password for the store (12 characters or more):")?;
+        match NewPassword::parse(&first) {
+            Ok(password) => {
+                let again = terminal.secret("Once more:")?;
+                if again.expose_secret() == first.expose_secret() {
+                    return Ok(password);
+                }
+                let _ = terminal.note("The two are not the same.");
+            }
+            Err(error) => {
+                let _ = terminal.note(error);
+            }
+        }
+    }
+    Err(SetupError::Usage("no password was set".to_owned()))
+}

@@ -1,0 +1,215 @@
+//! The log: one line per event, to stderr and to a file in the home, through the redactor.
+//!
+//! Client applications keep what a server writes to stderr, so stderr counts as disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use crate::redact::{Redactor, clean_line};
+
+/// A file is renamed to `.1` at this size, and so on.
+const FULL: u64 = 5 * 1024 * 1024;
+/// How many full files are kept.
+const KEPT: u32 = 4;
+/// The longest line; an event is never worth more.
+const LONGEST_LINE: usize = 4_000;
+const NAME: &str = "layer-mcp.log";
+
+/// Libraries that would log whole requests, with their prompts and tokens.
+const QUIET: &str = "rmcp=warn,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,\
+                     tokio=warn,sqlx=warn,tower=warn,axum=warn";
+
+/// Starts logging. `to_stderr` is the filter of what people see at once, `to_file` of what is
+/// kept; the file is made at the first line. A filter that can't be read counts as `info`.
+pub fn start(folder: &Path, to_stderr: &str, to_file: &str, redactor: &Redactor) {
+    let stderr = fmt::layer()
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(Sink::new(Out::Stderr, redactor))
+        .with_filter(filter(to_stderr));
+    let file = fmt::layer()
+        .with_ansi(false)
+        .with_writer(Sink::new(Out::File(LogFile::new(folder)), redactor))
+        .with_filter(filter(to_file));
+    // A second start, as in tests of one process, changes nothing.
+    let _ = tracing_subscriber::registry().with(stderr).with(file).try_init();
+    quiet_panics();
+}
+
+fn filter(wanted: &str) -> EnvFilter {
+    // What comes later wins: the libraries stay quiet whatever is wanted.
+    EnvFilter::try_new(format!("{wanted},{QUIET}"))
+        .unwrap_or_else(|_| EnvFilter::new(format!("info,{QUIET}")))
+}
+
+/// A panic's payload may hold anything; where it happened is enough.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a mistake in layer-mcp broke off some work");
+    }));
+}
+
+/// One place that lines go to.
+#[derive(Clone)]
+struct Sink {
+    out: Arc<Mutex<Out>>,
+    redactor: Redactor,
+}
+
+enum Out {
+    Stderr,
+    File(LogFile),
+}
+
+impl Sink {
+    fn new(out: Out, redactor: &Redactor) -> Self {
+        Self { out: Arc::new(Mutex::new(out)), redactor: redactor.clone() }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { sink: self, text: Vec::new() }
+    }
+}
+
+/// One event, gathered until it is whole, so that no secret is split and no value starts a line.
+struct Line<'a> {
+    sink: &'a Sink,
+    text: Vec<u8>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let text = String::from_utf8_lossy(&self.text);
+        let safe = self.sink.redactor.redact(text.trim_end());
+        let line = format!("{}\n", clean_line(&safe, LONGEST_LINE));
+        let mut out = self.sink.out.lock().unwrap_or_else(PoisonError::into_inner);
+        // A log that can't be written must not stop the work it is about.
+        let _ = match &mut *out {
+            Out::Stderr => io::stderr().lock().write_all(line.as_bytes()),
+            Out::File(file) => file.append(line.as_bytes()),
+        };
+    }
+}
+
+/// The file, opened at the first line, renamed when it is full.
+struct LogFile {
+    path: PathBuf,
+    open: Option<(File, u64)>,
+}
+
+impl LogFile {
+    fn new(folder: &Path) -> Self {
+        Self { path: folder.join(NAME), open: None }
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.open.as_ref().is_some_and(|(_, size)| *size > FULL) {
+            self.open = None;
+            self.make_room();
+        }
+        if self.open.is_none() {
+            let file = open_private(&self.path)?;
+            let size = file.metadata()?.len();
+            self.open = Some((file, size));
+        }
+        if let Some((file, size)) = &mut self.open {
+            // One write of a file opened for appending: processes don't mix their lines.
+            file.write_all(line)?;
+            *size += line.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn make_room(&self) {
+        // Another process may have done it meanwhile.
+        if fs::metadata(&self.path).is_ok_and(|now| now.len() <= FULL) {
+            return;
+        }
+        let numbered = |number: u32| self.path.with_extension(format!("log.{number}"));
+        let _ = fs::remove_file(numbered(KEPT));
+        for number in (1..KEPT).rev() {
+            let _ = fs::rename(numbered(number), numbered(number + 1));
+        }
+        let _ = fs::rename(&self.path, numbered(1));
+    }
+}
+
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        if let Some(folder) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
+    #[cfg(not(unix))]
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_without_secrets_or_escapes() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = Sink::new(Out::File(LogFile::new(folder.path())), &Redactor::new());
+        let token = format!("pat_{}", "a1B2".repeat(8));
+        let subscriber =
+            tracing_subscriber::registry().with(fmt::layer().with_ansi(false).with_writer(sink));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("first\nsecond \u{1b}[31mred {token}");
+            tracing::info!(prompt = "line\u{2028}break", "more");
+        });
+        let text = fs::read_to_string(folder.path().join(NAME)).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains(&token) && text.contains("pat_a1B2"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn a_full_file_makes_room_and_old_ones_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::new(folder.path());
+        let line = vec![b'x'; 1024 * 1024];
+        for _ in 0..40 {
+            log.append(&line).unwrap();
+        }
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len() as u32, KEPT + 1);
+        for entry in names {
+            assert!(entry.unwrap().metadata().unwrap().len() <= FULL + 1024 * 1024);
+        }
+    }
+}
