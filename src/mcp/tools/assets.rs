@@ -65,7 +65,11 @@ impl CreateAssetArgs {
             count: self.count,
             seed: self.seed,
             quality: self.quality,
-            negative_prompt: self.negative_prompt.filter(|text| !text.trim().is_empty()),
+            negative_prompt: self
+                .negative_prompt
+                .filter(|text| !text.trim().is_empty())
+                .map(kept_out)
+                .transpose()?,
             transparent: self.transparent,
             tileable: self.tileable,
             duration: self.duration_seconds,
@@ -74,6 +78,17 @@ impl CreateAssetArgs {
             quote_id: self.quote_id,
         };
         Ok((request, self.wait_seconds))
+    }
+}
+
+/// The words of a negative prompt, which Layer limits like a prompt.
+fn kept_out(text: String) -> Result<String, RunError> {
+    match Prompt::try_from(text) {
+        Ok(words) => Ok(words.as_str().to_owned()),
+        Err(why) => Err(RunError::Argument {
+            field: "negative_prompt",
+            message: format!("`negative_prompt`: {why}"),
+        }),
     }
 }
 
