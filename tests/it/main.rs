@@ -8,8 +8,6 @@
 )]
 
 mod arguments;
-mod cli;
 mod client;
 mod schemas;
 mod stdio;
-mod tidy;

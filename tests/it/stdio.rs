@@ -255,7 +255,9 @@ fn nonsense() -> Vec<Nonsense> {
         ),
         (
             "a method that this server does not offer",
-            text(r#"{"jsonrpc":"2.0","id":"b","method":"resources/list"}"#),
+            text(
+                r#"{"jsonrpc":"2.0","id":"b","method":"logging/setLevel","params":{"level":"info"}}"#,
+            ),
             Some(json!("b")),
             -32601,
         ),
