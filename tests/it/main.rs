@@ -8,6 +8,8 @@
 )]
 
 mod arguments;
+mod cli;
 mod client;
 mod schemas;
 mod stdio;
+mod tidy;
