@@ -76,9 +76,11 @@ fn strangers(named: &str, home: &[&str], with_tests: bool) -> Vec<String> {
         .filter(|source| with_tests || !source.is_test())
         .filter(|source| {
             let code = source.code();
-            let heads = code.match_indices(&path).map(|(at, _)| code[..at].chars().next_back());
+            let mut pieces: Vec<&str> = code.split(&path).collect();
+            pieces.pop();
+            let heads = pieces.iter().filter_map(|piece| piece.chars().next_back());
             heads
-                .flatten()
+                .into_iter()
                 .any(|before| !before.is_alphanumeric() && before != '_' && before != ':')
         })
         .map(|source| source.path.clone())
@@ -88,11 +90,11 @@ fn strangers(named: &str, home: &[&str], with_tests: bool) -> Vec<String> {
 /// Whether a line says a word, alone or as the head of a path; text in quotes does not count.
 fn says(line: &str, word: &str) -> bool {
     let unquoted: String = line.split('"').step_by(2).collect();
-    unquoted.match_indices(word).any(|(at, _)| {
-        let letter = |it: char| it.is_alphanumeric() || it == '_';
-        let before = unquoted[..at].chars().next_back();
-        let after = unquoted[at + word.len()..].chars().next();
-        !before.is_some_and(letter) && !after.is_some_and(letter)
+    let letter = |it: char| it.is_alphanumeric() || it == '_';
+    let pieces: Vec<&str> = unquoted.split(word).collect();
+    pieces.windows(2).any(|around| {
+        !around[0].chars().next_back().is_some_and(letter)
+            && !around[1].chars().next().is_some_and(letter)
     })
 }
 
@@ -300,11 +302,8 @@ fn error_codes() -> BTreeSet<String> {
     for source in sources().iter().filter(|source| !source.is_below("sandbox")) {
         let code = source.code();
         // `code: "..."` in a literal.
-        for (_, after) in
-            code.match_indices("code: \"").map(|(at, it)| (at, &code[at + it.len()..]))
-        {
-            codes.extend(after.split('"').next().map(str::to_owned));
-        }
+        let after = code.split("code: \"").skip(1);
+        codes.extend(after.filter_map(|text| text.split('"').next().map(str::to_owned)));
         // The arms of `fn code(&self) -> &'static str`.
         if let Some((_, body)) = code.split_once("fn code(&self) -> &'static str {") {
             let body = body.split("\n    }\n").next().unwrap();
