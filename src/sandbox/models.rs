@@ -122,14 +122,14 @@ pub(super) enum Length {
     None,
 }
 
-/// How a price is measured.
+/// What a price is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Price {
-    PerOutput(CreativeUnits),
-    /// As `PerOutput`, two thirds for low quality and half as much again for high.
-    PerOutputByQuality(CreativeUnits),
-    PerSecond(CreativeUnits),
-    PerThousandCharacters(CreativeUnits),
+    Output(CreativeUnits),
+    /// As `Output`, two thirds for low quality and half as much again for high.
+    OutputByQuality(CreativeUnits),
+    Second(CreativeUnits),
+    ThousandCharacters(CreativeUnits),
 }
 
 /// One base model.
@@ -174,14 +174,14 @@ impl Model {
         characters: usize,
     ) -> CreativeUnits {
         match self.price {
-            Price::PerOutput(price) => price,
-            Price::PerOutputByQuality(price) => match quality {
+            Price::Output(price) => price,
+            Price::OutputByQuality(price) => match quality {
                 Some("low") => price.scaled(2.0 / 3.0),
                 Some("high") => price.scaled(1.5),
                 _ => price,
             },
-            Price::PerSecond(price) => price.scaled(seconds.unwrap_or(1.0)),
-            Price::PerThousandCharacters(price) => {
+            Price::Second(price) => price.scaled(seconds.unwrap_or(1.0)),
+            Price::ThousandCharacters(price) => {
                 price.scaled((characters as f64 / 1_000.0).max(0.1))
             }
         }

@@ -174,7 +174,7 @@ fn meshes_are_glb_with_true_bounds() {
     assert_eq!(json["buffers"][0]["byteLength"], glb.len() - binary - 8);
 
     let count = json["accessors"][0]["count"].as_u64().unwrap() as usize;
-    assert!(count % 3 == 0 && count / 3 <= 500 && count / 3 > 300, "{count}");
+    assert!(count.is_multiple_of(3) && count / 3 <= 500 && count / 3 > 300, "{count}");
     let data = &glb[binary + 8..];
     let mut highest = [f32::MIN; 3];
     for corner in data[..count * 12].chunks(12) {
