@@ -1,4 +1,4 @@
-//! The REST routes, from the contract alone: workspaces, models, inferences, workflows and
+//! The REST routes: workspaces, models, inferences, workflows and
 //! upload URLs (Layer REST reference). Paths that the reference does not have answer 404.
 
 use std::collections::HashMap;

@@ -191,7 +191,7 @@ impl Scene {
         for y in -(flat as i64)..=(flat as i64) {
             let half = reach * (1.0 - (y as f64 / flat.max(1.0)).powi(2)).max(0.0).sqrt();
             for x in -(half as i64)..=(half as i64) {
-                canvas.put(middle + x, floor + y, colour);
+                canvas.blend(middle + x, floor + y, colour, 0.4);
             }
         }
     }
