@@ -242,6 +242,7 @@ fn workspace_info(workspace: &Workspace, may_overdraw: bool) -> Value {
     })
 }
 
+/// The list can be filtered, it is said, but not by which names of parameters; so none filters.
 async fn models(
     State(app): State<Arc<App>>,
     Path(workspace_id): Path<String>,

@@ -527,10 +527,24 @@ async fn the_start_is_quick_and_the_stop_is_complete() {
     Sandbox::start(SandboxOptions::new(folder.path())).await.unwrap().shutdown().await;
     let began = std::time::Instant::now();
     let sandbox = Sandbox::start(SandboxOptions::new(folder.path())).await.unwrap();
-    assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    // Some milliseconds; the rest is room for a busy machine.
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(sandbox.token().len() >= 32);
     let address = sandbox.base_url().strip_prefix("https://").unwrap().to_owned();
     sandbox.shutdown().await;
+    assert!(tokio::net::TcpStream::connect(&address).await.is_err());
+
+    let dropped = Sandbox::start(SandboxOptions::new(folder.path())).await.unwrap();
+    let address = dropped.base_url().strip_prefix("https://").unwrap().to_owned();
+    let ca_file = dropped.ca_file().to_owned();
+    drop(dropped);
+    assert!(!ca_file.exists());
+    for _ in 0..100 {
+        if tokio::net::TcpStream::connect(&address).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     assert!(tokio::net::TcpStream::connect(&address).await.is_err());
 
     let slow = SandboxOptions { speed: 0.0, ..SandboxOptions::new(folder.path()) };
