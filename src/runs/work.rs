@@ -12,6 +12,7 @@ use crate::files::{FileError, IncomingFile, OutputDir, SaveTo, SavedFile};
 use crate::journal::{Job, JobFailure, JobId, JobState, LEASE};
 use crate::layer::{
     ApiError, ApiErrorKind, Failure, InferenceId, LARGEST_FILE, Modality, Output, RunStatus,
+    Started,
 };
 
 /// Where the work on a job is, for those who wait.
@@ -116,20 +117,10 @@ impl Worker {
         let sent = self.connection.client.start(&job.new.workspace, &job.new.request).await;
         match sent {
             Ok(started) => {
-                let adjusted = started.normalized.differences(&job.new.request);
-                self.inner
-                    .journal()
-                    .await?
-                    .record_started(
-                        &self.id,
-                        &started.id,
-                        started.estimated,
-                        &adjusted,
-                        self.inner.now(),
-                    )
-                    .await
-                    .map_err(|error| RunError::journal(error).of_job(&self.id))?;
+                // In the log first: should the journal fail now, a person can still find the run.
                 tracing::info!(job = %self.id, inference = %started.id, "run started");
+                let adjusted = started.normalized.differences(&job.new.request);
+                self.record_started(&started, &adjusted).await?;
                 Ok(started.poll_after)
             }
             Err(error) => {
@@ -142,6 +133,26 @@ impl Worker {
                     self.fail(JobState::Refused, failure, None).await?;
                     Err(RunError::StartRefused { job: self.id.clone(), source: error })
                 }
+            }
+        }
+    }
+
+    /// Writes down Layer's id, which is paid for; a moment's trouble must not lose it.
+    async fn record_started(&self, started: &Started, adjusted: &[String]) -> Result<(), RunError> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let journal = self.inner.journal().await?;
+            let now = self.inner.now();
+            let written = journal
+                .record_started(&self.id, &started.id, started.estimated, adjusted, now)
+                .await;
+            match written {
+                Ok(()) => return Ok(()),
+                Err(error) if tried >= TRIES => {
+                    return Err(RunError::journal(error).of_job(&self.id));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(300)).await,
             }
         }
     }
