@@ -47,7 +47,7 @@ struct CreateAssetArgs {
     save_to: Option<String>,
     /// Longest wait; when it ends the job goes on.
     wait_seconds: Option<WaitSeconds>,
-    /// True buys a new one although the same request was made before.
+    /// Buy another one although the same request was made before.
     #[serde(default)]
     variation: bool,
     /// From quote: buys only at that price.
@@ -83,9 +83,9 @@ pub(super) fn create_asset() -> Entry {
             "create_asset",
             "Create asset",
             "Makes an image, video, 3D model or sound from a prompt with Layer.ai and saves the \
-             file in the user's project. Spends Creative Units. Waits for the file; if it takes \
-             longer, returns status running and a job_id for get_job. The same request again \
-             returns the same job, not a second charge.",
+             file in the user's project. Spends Creative Units. Waits for the file; if that takes \
+             long, returns status running and a job_id for get_job. The same request again \
+             returns the same job without a new charge.",
             Hints { read_only: false, destructive: false, idempotent: false, open_world: true },
         ),
         handle: |call, arguments| Box::pin(create(call, arguments)) as Handled<'_>,
