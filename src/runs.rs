@@ -264,7 +264,7 @@ impl Runs {
             }
         }
         let stage = self.begin(prepared.connection, &new.id, Begin::Start);
-        let waited = self.wait(stage, patience, progress).await;
+        let waited = self.wait(&new.id, stage, patience, progress).await;
         let job = self.known_job(&new.id).await?;
         let chosen = format!("Model `{}` ({}).", prepared.choice.model.id, prepared.choice.reason);
         self.answer(job, waited, &chosen)
@@ -512,7 +512,7 @@ impl Runs {
                 self.begin(connection, job.id(), Begin::TakeUp)
             }
         };
-        Ok(self.wait(stage, patience, progress).await)
+        Ok(self.wait(job.id(), stage, patience, progress).await)
     }
 
     fn begin(
@@ -549,6 +549,7 @@ impl Runs {
     /// Waits until the work is over or patience ends, telling how it goes every second.
     async fn wait(
         &self,
+        id: &JobId,
         mut stage: watch::Receiver<Stage>,
         patience: Patience,
         progress: &ProgressSink,
@@ -577,8 +578,11 @@ impl Runs {
             let wake = end.map_or(tick, |end| end.min(tick));
             tokio::select! {
                 changed = stage.changed() => if changed.is_err() {
-                    // The task ended without a word.
-                    return stage.borrow().clone();
+                    // The work ended: with its last word, or broken off by a mistake of ours.
+                    return match stage.borrow().clone() {
+                        Stage::Over(result) => Stage::Over(result),
+                        _ => Stage::Over(Err(RunError::Internal { job: id.clone() })),
+                    };
                 },
                 () = tokio::time::sleep_until(wake) => {
                     if end.is_some_and(|end| tokio::time::Instant::now() >= end) {

@@ -14,8 +14,9 @@
 //! - `media`: the files;
 //! - `faults`, `answers`: what goes wrong.
 //!
-//! The sandbox is written from the contract and shares no type with the client: a mistake in one
-//! must not be cancelled by the same mistake in the other.
+//! The sandbox is written from the public references alone and shares no type with the client: a
+//! mistake in one must not be cancelled by the same mistake in the other. Where the references
+//! are silent, it takes the likelier of the possible behaviours and has a fault for the others.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use super::terminal::Terminal;
 use crate::config::Config;
 use crate::sandbox::{FaultSpec, Sandbox, SandboxOptions};
 
-/// Runs the sandbox until it is interrupted or asked to end.
+/// Runs the sandbox until it is told to stop by a signal.
 pub(super) async fn run(
     config: &Config,
     port: Option<u16>,

@@ -153,7 +153,7 @@ impl FileError {
                 "Look at the file and the disk, then collect the result again; that costs nothing."
             }
             Self::TooLarge { .. } => {
-                "Raise the limit in the settings, then collect the result again; that costs nothing."
+                "Files of this size are not fetched: take it from app.layer.ai."
             }
             Self::TooLargeToRead { .. } => "Give a smaller file.",
             Self::WrongType { .. } => {

@@ -136,6 +136,6 @@ fn near(asked: &str, models: &[Model]) -> Vec<String> {
             words.iter().any(|word| text.contains(word))
         })
         .take(5)
-        .map(|model| model.id.to_string())
+        .map(|model| format!("`{}` ({})", model.id, model.name))
         .collect()
 }

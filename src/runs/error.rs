@@ -27,7 +27,7 @@ pub enum RunError {
     ModelNotFound {
         /// What was asked for.
         asked: String,
-        /// Ids of models that sound like it.
+        /// Models that sound like it.
         near: Vec<String>,
     },
     /// A call that costs nothing failed, before anything was started.
@@ -282,7 +282,7 @@ impl RunError {
                 NotCharged,
                 false,
                 format!(
-                    "did you mean one of these: {}? `list_models` has them all",
+                    "take the id of one of these: {}; `list_models` has them all",
                     near.join(", ")
                 ),
             ),

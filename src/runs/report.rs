@@ -105,7 +105,6 @@ pub struct JobReport {
     /// What was saved.
     pub files: Vec<FileReport>,
     /// What the service changed in the request.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjusted: Vec<String>,
     /// Repeats the result.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use crate::files::{FileError, IncomingFile, OutputDir, SaveTo, SavedFile};
 use crate::journal::{Job, JobFailure, JobId, JobState, LEASE};
 use crate::layer::{
     ApiError, ApiErrorKind, Failure, InferenceId, LARGEST_FILE, Modality, Output, RunStatus,
+    Started,
 };
 
 /// Where the work on a job is, for those who wait.
@@ -116,20 +117,10 @@ impl Worker {
         let sent = self.connection.client.start(&job.new.workspace, &job.new.request).await;
         match sent {
             Ok(started) => {
-                let adjusted = started.normalized.differences(&job.new.request);
-                self.inner
-                    .journal()
-                    .await?
-                    .record_started(
-                        &self.id,
-                        &started.id,
-                        started.estimated,
-                        &adjusted,
-                        self.inner.now(),
-                    )
-                    .await
-                    .map_err(|error| RunError::journal(error).of_job(&self.id))?;
+                // In the log first: should the journal fail now, a person can still find the run.
                 tracing::info!(job = %self.id, inference = %started.id, "run started");
+                let adjusted = started.normalized.differences(&job.new.request);
+                self.record_started(&started, &adjusted).await?;
                 Ok(started.poll_after)
             }
             Err(error) => {
@@ -142,6 +133,26 @@ impl Worker {
                     self.fail(JobState::Refused, failure, None).await?;
                     Err(RunError::StartRefused { job: self.id.clone(), source: error })
                 }
+            }
+        }
+    }
+
+    /// Writes down Layer's id, which is paid for; a moment's trouble must not lose it.
+    async fn record_started(&self, started: &Started, adjusted: &[String]) -> Result<(), RunError> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let journal = self.inner.journal().await?;
+            let now = self.inner.now();
+            let written = journal
+                .record_started(&self.id, &started.id, started.estimated, adjusted, now)
+                .await;
+            match written {
+                Ok(()) => return Ok(()),
+                Err(error) if tried >= TRIES => {
+                    return Err(RunError::journal(error).of_job(&self.id));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(300)).await,
             }
         }
     }
@@ -416,39 +427,47 @@ fn failure_of(error: &ApiError) -> JobFailure {
     }
 }
 
-/// What differs between what was asked for and what lies on the disk.
+/// What differs between what was asked for and what lies on the disk. Where the files themselves
+/// can tell, they do, and not the service's announcement.
 fn adjusted(job: &Job, files: &[SavedFile]) -> Vec<String> {
     let request = &job.new.request;
+    let measured = |said: &String| {
+        (said.starts_with("width:") && files.iter().all(|file| file.width.is_some()))
+            || (said.starts_with("height:") && files.iter().all(|file| file.height.is_some()))
+            || (said.starts_with("duration_seconds:")
+                && files.iter().all(|file| file.duration_seconds.is_some()))
+            || said.starts_with("count:")
+            || said.starts_with("file ")
+    };
     let mut adjusted: Vec<String> =
-        job.adjusted.iter().filter(|said| !said.starts_with("file ")).cloned().collect();
-    let said = |name: &str| job.adjusted.iter().any(|said| said.starts_with(name));
-    if files.len() != usize::from(request.count) && !said("count") {
+        job.adjusted.iter().filter(|said| !measured(said)).cloned().collect();
+    if files.len() != usize::from(request.count) {
         adjusted.push(format!("count: asked for {}, {} came", request.count, files.len()));
     }
     for file in files {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        let mut differs = |what: String| adjusted.push(format!("file {name}: {what}"));
         let sides = [("width", request.width, file.width), ("height", request.height, file.height)];
         for (side, asked, found) in sides {
             if let (Some(asked), Some(found)) = (asked, found)
                 && asked != found
             {
-                adjusted
-                    .push(format!("file {name}: asked for a {side} of {asked}, it has {found}"));
+                differs(format!("asked for a {side} of {asked}, it has {found}"));
             }
         }
         if let (Some(asked), Some(found)) = (request.duration_seconds, file.duration_seconds)
             && (asked - found).abs() > 0.5
         {
-            adjusted.push(format!("file {name}: asked for {asked} seconds, it has {found:.1}"));
+            differs(format!("asked for {asked} seconds, it has {found:.1}"));
         }
         if request.transparency && file.has_alpha != Some(true) {
-            adjusted.push(format!("file {name}: asked for transparency, it has none"));
+            differs("asked for transparency, it has none".to_owned());
         }
         if file.readable == Some(false) {
-            adjusted.push(format!("file {name}: it can't be decoded to its end, it is damaged"));
+            differs("it can't be decoded to its end, it is damaged".to_owned());
         }
         if let Some(wish) = &file.asked_name {
-            adjusted.push(format!("file {name}: asked for the name {wish}"));
+            differs(format!("asked for the name {wish}"));
         }
     }
     adjusted

@@ -1,4 +1,4 @@
-//! The REST routes, from the contract alone: workspaces, models, inferences, workflows and
+//! The REST routes: workspaces, models, inferences, workflows and
 //! upload URLs (Layer REST reference). Paths that the reference does not have answer 404.
 
 use std::collections::HashMap;
@@ -242,6 +242,7 @@ fn workspace_info(workspace: &Workspace, may_overdraw: bool) -> Value {
     })
 }
 
+/// The list can be filtered, it is said, but not by which names of parameters; so none filters.
 async fn models(
     State(app): State<Arc<App>>,
     Path(workspace_id): Path<String>,

@@ -122,7 +122,7 @@ async fn bytes_of(app: &App, file: &StoredFile, depth: usize) -> Option<Bytes> {
     };
     let artifact: Artifact = serde_json::from_str(artifact).ok()?;
     let mut sources = Vec::new();
-    for id in artifact.sources.iter().take(if depth == 0 { 0 } else { 2 }) {
+    for id in artifact.sources.iter().take(usize::from(depth > 0)) {
         sources.extend(source(app, &file.workspace, id, depth).await);
     }
     let mask = match &artifact.mask {

@@ -41,6 +41,8 @@ impl Modality {
                 "inpainting",
                 "outpainting",
                 "reframing",
+                "multi_angle",
+                "split_into_layers",
                 "upscaling",
                 "background_removal",
                 "vectorization",
@@ -51,6 +53,7 @@ impl Modality {
                 "outline",
                 "character_pose",
                 "style_reference",
+                "camera_transform",
                 "square",
                 "portrait_9_16",
                 "landscape_16_9",
@@ -59,6 +62,9 @@ impl Modality {
             Self::Video => &[
                 "text_to_video",
                 "image_to_video",
+                "video_editing",
+                "video_extend",
+                "lipsync",
                 "negative_prompt",
                 "generate_audio",
                 "loop",
@@ -68,7 +74,16 @@ impl Modality {
                 "landscape_16_9",
                 "multiple_aspect_ratios",
             ],
-            Self::ThreeD => &["text_to_3d", "image_to_3d", "textures", "rig", "animate"],
+            Self::ThreeD => &[
+                "text_to_3d",
+                "image_to_3d",
+                "textures",
+                "remesh",
+                "retexture",
+                "rig",
+                "animate",
+                "segment",
+            ],
             Self::Audio => &[
                 "text_to_speech",
                 "sound_effects",
@@ -122,14 +137,14 @@ pub(super) enum Length {
     None,
 }
 
-/// How a price is measured.
+/// What a price is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Price {
-    PerOutput(CreativeUnits),
-    /// As `PerOutput`, two thirds for low quality and half as much again for high.
-    PerOutputByQuality(CreativeUnits),
-    PerSecond(CreativeUnits),
-    PerThousandCharacters(CreativeUnits),
+    Output(CreativeUnits),
+    /// As `Output`, two thirds for low quality and half as much again for high.
+    OutputByQuality(CreativeUnits),
+    Second(CreativeUnits),
+    ThousandCharacters(CreativeUnits),
 }
 
 /// One base model.
@@ -174,14 +189,14 @@ impl Model {
         characters: usize,
     ) -> CreativeUnits {
         match self.price {
-            Price::PerOutput(price) => price,
-            Price::PerOutputByQuality(price) => match quality {
+            Price::Output(price) => price,
+            Price::OutputByQuality(price) => match quality {
                 Some("low") => price.scaled(2.0 / 3.0),
                 Some("high") => price.scaled(1.5),
                 _ => price,
             },
-            Price::PerSecond(price) => price.scaled(seconds.unwrap_or(1.0)),
-            Price::PerThousandCharacters(price) => {
+            Price::Second(price) => price.scaled(seconds.unwrap_or(1.0)),
+            Price::ThousandCharacters(price) => {
                 price.scaled((characters as f64 / 1_000.0).max(0.1))
             }
         }

@@ -87,6 +87,22 @@ pub(super) enum Session {
     Name(String),
 }
 
+impl Session {
+    /// Whether the workspace has a session of that id.
+    pub(super) async fn exists(
+        store: &Store,
+        workspace: &str,
+        id: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let row = sqlx::query("SELECT 1 FROM sessions WHERE workspace = ? AND id = ?")
+            .bind(workspace)
+            .bind(id)
+            .fetch_optional(store.pool())
+            .await?;
+        Ok(row.is_some())
+    }
+}
+
 /// Why a start was refused.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -375,4 +391,78 @@ async fn session(
         .fetch_one(tx)
         .await?
         .try_get(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::super::state::WORKSPACE_ID;
+    use super::*;
+
+    fn new(outcome: Outcome) -> NewRun {
+        NewRun {
+            workspace: WORKSPACE_ID.to_owned(),
+            kind: Kind::Inference,
+            subject: "flux".to_owned(),
+            video: false,
+            artifacts: vec![Artifact::default()],
+            normalized: Value::Null,
+            estimated: CreativeUnits::from_micros(600_000),
+            price: CreativeUnits::from_micros(900_000),
+            lasts_ms: Some(4_000),
+            poll_ms: 1_000,
+            outcome,
+            session: None,
+        }
+    }
+
+    const TERMS: Terms = Terms { now_ms: 1_000, minute_ms: 60_000, may_overdraw: false };
+
+    async fn money(store: &Store) -> (i64, i64) {
+        let mut connection = store.pool().acquire().await.unwrap();
+        let workspace = Workspace::find(&mut connection, WORKSPACE_ID).await.unwrap().unwrap();
+        (workspace.balance.micros(), workspace.reserved.micros())
+    }
+
+    #[tokio::test]
+    async fn time_alone_brings_a_run_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let run = Run::start(&store, new(Outcome::Complete), TERMS).await.unwrap();
+        assert_eq!(run.phase(1_000), Phase::Running(0.0));
+        assert_eq!(run.phase(3_000), Phase::Running(0.5));
+        assert_eq!(run.phase(5_000), Phase::Complete);
+        assert_eq!(money(&store).await, (500_000_000, 600_000));
+        // Settled once, however often and by whomever it is looked at.
+        for now in [4_999, 5_000, 5_001, 90_000] {
+            settle(&store, now).await.unwrap();
+        }
+        assert_eq!(money(&store).await, (499_100_000, 0));
+        let found =
+            Run::find(&store, Kind::Inference, WORKSPACE_ID, &run.id, 90_000).await.unwrap();
+        assert_eq!(found.unwrap().phase(90_000), Phase::Complete);
+        let workflow = Run::find(&store, Kind::Workflow, WORKSPACE_ID, &run.id, 90_000);
+        assert!(workflow.await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn failed_and_cancelled_runs_release_their_reservation() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        for outcome in [Outcome::ContentPolicyViolation, Outcome::ImageTooLarge, Outcome::Cancelled]
+        {
+            Run::start(&store, new(outcome), TERMS).await.unwrap();
+        }
+        assert_eq!(money(&store).await, (500_000_000, 1_800_000));
+        settle(&store, 5_000).await.unwrap();
+        assert_eq!(money(&store).await, (500_000_000, 0));
+
+        let endless = NewRun { lasts_ms: None, ..new(Outcome::Complete) };
+        let endless = Run::start(&store, endless, TERMS).await.unwrap();
+        assert_eq!(endless.phase(i64::MAX), Phase::Running(0.5));
+        settle(&store, i64::MAX - 1).await.unwrap();
+        assert_eq!(money(&store).await, (500_000_000, 600_000));
+        endless.cancel(&store, 9_000).await.unwrap();
+        assert_eq!(money(&store).await, (500_000_000, 0));
+    }
 }

@@ -128,6 +128,8 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, host: Host) {
     let service = service_fn(|request| exchange(&host, request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client may leave a connection open between two calls, however far apart.
+        .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {

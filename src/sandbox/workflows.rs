@@ -312,7 +312,7 @@ pub(super) async fn execute(
     let workflow = Workflow::find(&id)?;
     let body = json_body(&body)?;
     let order = workflow.read(&inputs(&body)?)?;
-    let session = session(&body)?;
+    let session = session(&app, &workspace, &body).await?;
     let size = image_size(&app, &workspace, &order).await?;
     let price = workflow.unit.times(order.count);
     let new = NewRun {
@@ -388,8 +388,12 @@ fn inputs(body: &Value) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-/// An id wins over a name.
-fn session(body: &Value) -> Result<Option<Session>, ApiError> {
+/// The session that a body names: an id, of a session that exists, wins over a name.
+async fn session(
+    app: &App,
+    workspace: &Workspace,
+    body: &Value,
+) -> Result<Option<Session>, ApiError> {
     let empty = Map::new();
     let mut fields = Fields::new(body.as_object().unwrap_or(&empty), &["body"]);
     let id = fields.text("session_id", 64);
@@ -397,7 +401,14 @@ fn session(body: &Value) -> Result<Option<Session>, ApiError> {
     if !fields.complaints.is_empty() {
         return Err(fields.complaints.into());
     }
-    Ok(id.map(Session::Id).or(name.map(Session::Name)))
+    let Some(id) = id else {
+        return Ok(name.map(Session::Name));
+    };
+    if Session::exists(&app.store, &workspace.id, &id).await? {
+        Ok(Some(Session::Id(id)))
+    } else {
+        Err(ApiError::not_found("Session"))
+    }
 }
 
 /// The size of what comes out: the input's, or that of an icon.

@@ -39,10 +39,15 @@ impl Canvas {
     }
 
     pub(super) fn put(&mut self, x: i64, y: i64, colour: Colour) {
+        self.blend(x, y, colour, 1.0);
+    }
+
+    /// Brings a cell that much nearer to a colour.
+    pub(super) fn blend(&mut self, x: i64, y: i64, colour: Colour, share: f64) {
         let inside =
             (0..i64::from(self.width)).contains(&x) && (0..i64::from(self.height)).contains(&y);
         if inside && let Some(cell) = self.cells.get_mut((y * i64::from(self.width) + x) as usize) {
-            *cell = colour;
+            *cell = mix(*cell, colour, share);
         }
     }
 

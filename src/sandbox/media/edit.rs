@@ -1,6 +1,5 @@
 //! What is made of an image that was given: changed, cut out, enlarged, vectorised.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use image::imageops::{self, FilterType};
@@ -31,44 +30,81 @@ pub(super) fn edited(
     written(&changed)
 }
 
-/// The source with transparency in the place of everything that its border runs into.
+/// The source with transparency in the place of everything that its border runs into, and of
+/// the specks that are left in between.
 pub(super) fn cut_out(image: &DynamicImage) -> Result<Vec<u8>, RenderError> {
     let mut pixels = image.to_rgba8();
     let (width, height) = pixels.dimensions();
-    let mut seen = vec![false; width as usize * height as usize];
-    let mut queue = VecDeque::new();
-    let border = (0..width)
+    let mut seen = Seen::new(width, height);
+    let edge = (0..width)
         .flat_map(|x| [(x, 0), (x, height - 1)])
         .chain((0..height).flat_map(|y| [(0, y), (width - 1, y)]));
-    for (x, y) in border {
-        if let Some(pixel) = pixels.get_pixel_checked(x, y) {
-            queue.push_back((x, y, *pixel));
+    for start in edge {
+        let ground = |pixel: Rgba<u8>, from: Rgba<u8>| {
+            let near = pixel.0.iter().zip(from.0).all(|(a, b)| a.abs_diff(b) <= 40);
+            near && !is_outline(pixel)
+        };
+        for place in seen.region(&pixels, start, ground) {
+            pixels.put_pixel(place.0, place.1, Rgba([0; 4]));
         }
     }
-    while let Some((x, y, from)) = queue.pop_front() {
-        let place = y as usize * width as usize + x as usize;
-        let Some(seen) = seen.get_mut(place).filter(|seen| !**seen) else {
-            continue;
-        };
-        let Some(pixel) = pixels.get_pixel_mut_checked(x, y) else {
-            continue;
-        };
-        if pixel.0.iter().zip(from.0).any(|(a, b)| a.abs_diff(b) > 40) || is_outline(pixel) {
-            continue;
+    let speck = width as usize * height as usize / 400;
+    for start in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
+        let part = seen.region(&pixels, start, |pixel, _| pixel.0 != [0; 4]);
+        if part.len() < speck {
+            for place in part {
+                pixels.put_pixel(place.0, place.1, Rgba([0; 4]));
+            }
         }
-        *seen = true;
-        let here = *pixel;
-        *pixel = Rgba([0; 4]);
-        queue.push_back((x.wrapping_sub(1), y, here));
-        queue.push_back((x + 1, y, here));
-        queue.push_back((x, y.wrapping_sub(1), here));
-        queue.push_back((x, y + 1, here));
     }
     written(&pixels)
 }
 
+/// Which pixels have been given to a region.
+struct Seen {
+    width: u32,
+    pixels: Vec<bool>,
+}
+
+impl Seen {
+    fn new(width: u32, height: u32) -> Self {
+        Self { width, pixels: vec![false; width as usize * height as usize] }
+    }
+
+    /// Everything that can be reached from a pixel, by steps that `joins` allows from one colour
+    /// to the next, and that belongs to no region yet.
+    fn region(
+        &mut self,
+        image: &RgbaImage,
+        start: (u32, u32),
+        joins: impl Fn(Rgba<u8>, Rgba<u8>) -> bool,
+    ) -> Vec<(u32, u32)> {
+        let mut region = Vec::new();
+        let mut enter = |region: &mut Vec<_>, (x, y): (u32, u32), from: Option<Rgba<u8>>| {
+            let place = || y as usize * self.width as usize + x as usize;
+            if let Some(pixel) = image.get_pixel_checked(x, y)
+                && let Some(seen) = self.pixels.get_mut(place()).filter(|seen| !**seen)
+                && joins(*pixel, from.unwrap_or(*pixel))
+            {
+                *seen = true;
+                region.push((x, y));
+            }
+        };
+        enter(&mut region, start, None);
+        let mut next = 0;
+        while let Some((x, y)) = region.get(next).copied() {
+            let here = image.get_pixel_checked(x, y).copied();
+            for beside in [(x.wrapping_sub(1), y), (x + 1, y), (x, y.wrapping_sub(1)), (x, y + 1)] {
+                enter(&mut region, beside, here);
+            }
+            next += 1;
+        }
+        region
+    }
+}
+
 /// Nearly black: the edge of what is drawn.
-fn is_outline(pixel: &Rgba<u8>) -> bool {
+fn is_outline(pixel: Rgba<u8>) -> bool {
     let [red, green, blue, alpha] = pixel.0;
     alpha > 0 && u32::from(red) + u32::from(green) + u32::from(blue) < 130
 }

@@ -12,6 +12,9 @@ use super::{Artifact, RenderError, edit};
 /// Ticks of the media clock in a second.
 const TIMESCALE: u32 = 12_800;
 
+/// Uncompressed frames need the bit rate of level 4; the encoder claims level 1.
+const LEVEL: u8 = 40;
+
 /// An MP4 file of the artifact's length, size and frame rate.
 pub(super) fn movie(
     artifact: &Artifact,
@@ -45,6 +48,9 @@ pub(super) fn movie(
                 let (first, started) = LessEncoder::new(&image).map_err(video_error)?;
                 encoder = Some(started);
                 sets = (first.sps.to_nal_unit(), first.pps.to_nal_unit());
+                if let Some(level) = sets.0.get_mut(3) {
+                    *level = LEVEL;
+                }
                 first.frame
             }
         };

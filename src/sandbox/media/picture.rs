@@ -167,9 +167,9 @@ impl Scene {
     /// Dithered bands from the top to the bottom, a glow in the middle, a few sparks.
     fn gradient(&self, canvas: &mut Canvas) {
         let mut chance = self.chance.clone();
-        let top = hsl(self.second_hue + 20.0, 0.45, 0.22);
-        let bottom = hsl(self.second_hue - 30.0, 0.50, 0.55);
-        let glow = hsl(self.hue, 0.70, 0.80);
+        let top = hsl(self.second_hue + 25.0, 0.48, 0.26);
+        let bottom = hsl(self.second_hue - 20.0, 0.46, 0.52);
+        let glow = hsl(self.second_hue - 10.0, 0.60, 0.82);
         let (wide, high) = (f64::from(canvas.width), f64::from(canvas.height));
         let shorter = wide.min(high);
         canvas.paint(|x, y| {
@@ -191,7 +191,7 @@ impl Scene {
         for y in -(flat as i64)..=(flat as i64) {
             let half = reach * (1.0 - (y as f64 / flat.max(1.0)).powi(2)).max(0.0).sqrt();
             for x in -(half as i64)..=(half as i64) {
-                canvas.put(middle + x, floor + y, colour);
+                canvas.blend(middle + x, floor + y, colour, 0.4);
             }
         }
     }

@@ -38,14 +38,14 @@ fn mirrored(half: &str) -> [Cell; SIDE] {
 
 /// A symmetrical little monster: a noisy body, an outline, two eyes.
 fn creature(chance: &mut Chance) -> Sprite {
-    let (wide, high) = (chance.between(4.2, 6.6), chance.between(4.4, 6.4));
+    let (wide, high) = (chance.between(4.8, 7.0), chance.between(5.0, 6.6));
     let spots = chance.share() < 0.5;
     let mut body = [[false; HALF]; SIDE];
     for (y, row) in body.iter_mut().enumerate() {
         for (x, cell) in row.iter_mut().enumerate() {
             let across = (HALF as f64 - x as f64 - 0.5) / wide;
             let down = (y as f64 - 8.0) / high;
-            *cell = across.hypot(down) < chance.between(0.72, 1.12);
+            *cell = across.hypot(down) < chance.between(0.88, 1.06);
         }
     }
     for part in [horn(chance), foot(chance)] {
@@ -115,7 +115,7 @@ fn horn(chance: &mut Chance) -> Vec<(usize, usize)> {
 
 fn foot(chance: &mut Chance) -> Vec<(usize, usize)> {
     let x = 3 + chance.below(2) as usize;
-    (12..16).flat_map(|y| (x..x + 3).map(move |x| (x, y))).collect()
+    (13..15).flat_map(|y| (x..x + 3).map(move |x| (x, y))).collect()
 }
 
 /// The names of a thing, and its left half.
@@ -128,8 +128,8 @@ const THINGS: &[Thing] = &[
         "...Xwwbb", "..Xwbbaa", ".Xwbaaaa", ".Xbaaaaa", ".Xbaaaaa", ".Xaaaaaa", "..Xaaaaa", "...XXXXX",
     ]),
     (&["gem", "crystal", "diamond", "ruby", "emerald", "sapphire", "jewel"], [
-        "........", "........", "...XXXXX", "..Xbbbaa", ".Xbbbaaa", "Xbbbaaaa", "XXXXXXXX", "Xbbbaaac",
-        ".Xbbaaac", "..Xbbaac", "...Xbaac", "....Xbac", ".....Xbc", "......Xc", ".......X", "........",
+        "........", "........", "...XXXXX", "..Xbbbaa", ".Xbbbaaa", "Xbbbaaaa", "XXXXXXXX", "Xbbbaaaa",
+        ".Xbbaaaa", "..Xbbaaa", "...Xbaaa", "....Xbaa", ".....Xba", "......Xa", ".......X", "........",
     ]),
     (&["heart", "life", "love"], [
         "........", "..XXXX..", ".XbbaaX.", "XbbaaaaX", "XbwaaaaX", "Xbaaaaaa", "Xbaaaaaa", "Xaaaaaaa",

@@ -1,0 +1,113 @@
+//! The library used directly: a prompt becomes a saved file, against the sandbox inside this
+//! process. No account, no network, no Creative Units.
+//!
+//! ```text
+//! cargo run --example generate -- "a mossy stone wall"
+//! ```
+#![allow(clippy::print_stdout, reason = "an example speaks to whoever runs it")]
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use layer_mcp::credentials::ApiToken;
+use layer_mcp::layer::{
+    Connectivity, CreativeUnits, LayerClient, LayerSettings, ProxyChoice, TrustRoots,
+};
+use layer_mcp::runs::{
+    AssetRequest, Connect, Connection, Count, Limits, Patience, Pixels, Prompt, Runs, RunsSettings,
+    SANDBOX_ORIGIN, SetupProblem,
+};
+use layer_mcp::sandbox::{Sandbox, SandboxOptions};
+
+/// The way to Layer: here a sandbox of our own, which lives as long as the connection.
+struct ToSandbox {
+    state: PathBuf,
+}
+
+impl ToSandbox {
+    async fn open(&self) -> Result<Connection, Box<dyn Error>> {
+        let sandbox = Sandbox::start(SandboxOptions::new(&self.state)).await?;
+        let settings = LayerSettings {
+            base: sandbox.base_url().parse()?,
+            connectivity: Connectivity {
+                roots: TrustRoots::Only(sandbox.ca_pem().as_bytes().to_vec()),
+                proxy: ProxyChoice::Direct,
+            },
+            allowed_hosts: sandbox
+                .allowed_hosts()
+                .iter()
+                .map(|host| host.parse())
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(Connection {
+            client: LayerClient::new(settings, ApiToken::parse(sandbox.token())?)?,
+            workspace: Some(sandbox.workspace_id().parse()?),
+            origin: SANDBOX_ORIGIN.to_owned(),
+            keep: Some(Box::new(sandbox)),
+        })
+    }
+}
+
+impl Connect for ToSandbox {
+    fn connect(&self) -> BoxFuture<'_, Result<Connection, SetupProblem>> {
+        async {
+            self.open().await.map_err(|error| SetupProblem {
+                code: "configuration",
+                message: format!("The sandbox can't start: {error}."),
+                next_step: "Look at the folder of its state.".to_owned(),
+            })
+        }
+        .boxed()
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let prompt = std::env::args().nth(1).unwrap_or_else(|| "a mossy stone wall".to_owned());
+    let output = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join("output");
+    // The journal remembers what was bought; here it is as short-lived as the sandbox.
+    let state = std::env::temp_dir().join(format!("layer-mcp-example-{}", std::process::id()));
+    let runs = Runs::new(RunsSettings {
+        connect: Box::new(ToSandbox { state: state.join("layer") }),
+        journal: state.join("journal.db"),
+        output_dir: Ok(output),
+        limits: Limits {
+            confirm_above: CreativeUnits::from_micros(20_000_000),
+            run: None,
+            session: None,
+            day: None,
+        },
+        now: jiff::Zoned::now,
+    });
+    let request = AssetRequest {
+        prompt: Prompt::try_from(prompt)?,
+        use_case: None,
+        model: None,
+        width: Some(Pixels::try_from(512.0)?),
+        height: Some(Pixels::try_from(512.0)?),
+        count: Count::default(),
+        seed: None,
+        quality: None,
+        negative_prompt: None,
+        transparent: false,
+        tileable: false,
+        duration: None,
+        save_to: None,
+        variation: false,
+        quote_id: None,
+    };
+    let quote = runs.quote(&request).await?;
+    println!("{} would make it for {}", quote.model.name, quote.price.estimated);
+    let progress = |progress: layer_mcp::runs::Progress| {
+        println!("{:>3.0} %  {}", progress.percent, progress.message);
+    };
+    let job = runs.create(&request, Patience::ToTheEnd, &progress).await?;
+    for file in &job.files {
+        println!("{} ({}, {} bytes)", file.path, file.media_type, file.bytes);
+    }
+    runs.shut_down(std::time::Duration::from_secs(1)).await;
+    std::fs::remove_dir_all(state)?;
+    Ok(())
+}
