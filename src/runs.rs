@@ -481,8 +481,10 @@ impl Runs {
             && (save_to != job.new.save_to || job.new.output_dir != place.folder());
         if elsewhere && job.state == JobState::Complete && !matches!(waited, Stage::Over(Err(_))) {
             let (place, files) = (place.clone(), job.files.clone());
+            let folder = job.new.output_dir.clone();
             job.files = off_the_reactor(move || {
-                files.iter().enumerate().map(|(index, file)| place.copy(file, index)).collect()
+                let numbered = files.iter().enumerate();
+                numbered.map(|(index, file)| place.copy(&folder, file, index)).collect()
             })
             .await?;
         }

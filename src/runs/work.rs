@@ -512,10 +512,15 @@ impl Place {
         file.finish_unique(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// Copies a saved file of an earlier job here.
-    pub(super) fn copy(&self, file: &SavedFile, index: usize) -> Result<SavedFile, FileError> {
+    /// Copies a file that an earlier job saved in `folder` here.
+    pub(super) fn copy(
+        &self,
+        folder: &std::path::Path,
+        file: &SavedFile,
+        index: usize,
+    ) -> Result<SavedFile, FileError> {
         let from = file.path.to_string_lossy();
-        let (_, bytes) = self.output.read(&from, LARGEST_FILE)?;
+        let (_, bytes) = OutputDir::open_existing(folder)?.read(&from, LARGEST_FILE)?;
         let mut copy = self.begin()?;
         copy.write(&bytes)?;
         self.finish(copy, index)
