@@ -59,6 +59,8 @@ struct Worker {
 }
 
 const TRIES: u32 = 3;
+/// No file is on its way for so long.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Worker {
     async fn run(&self, begin: Begin) -> Result<(), RunError> {
@@ -263,7 +265,9 @@ impl Worker {
         let mut download = self.connection.client.download(output).await.map_err(broken)?;
         let (queue, mut chunks) = tokio::sync::mpsc::channel::<Option<Vec<u8>>>(8);
         let place = place.clone();
-        let writer = tokio::task::spawn_blocking(move || {
+        let now = self.inner.now();
+        let writer = self.inner.writers.spawn_blocking(move || {
+            place.clear_up(now);
             let mut file = place.begin()?;
             while let Some(chunk) = chunks.blocking_recv() {
                 match chunk {
@@ -275,7 +279,12 @@ impl Worker {
             Ok(None)
         });
         let fetched = loop {
-            match download.next_chunk().await {
+            let chunk = tokio::select! {
+                chunk = download.next_chunk() => chunk,
+                // The process ends: the writer gives up and clears what it has written.
+                () = self.inner.ending.cancelled() => break Ok(()),
+            };
+            match chunk {
                 Ok(Some(chunk)) => {
                     // A writer that has given up says why below.
                     if queue.send(Some(chunk)).await.is_err() {
@@ -501,6 +510,11 @@ impl Place {
     /// The output folder's path.
     pub(super) fn folder(&self) -> &std::path::Path {
         self.output.path()
+    }
+
+    /// Removes what processes that were killed left behind long ago.
+    fn clear_up(&self, now: jiff::Timestamp) {
+        self.output.remove_stale_parts(&self.target, now.into(), ABANDONED);
     }
 
     fn begin(&self) -> Result<IncomingFile, FileError> {
