@@ -79,7 +79,8 @@ fn a_token_that_is_none_is_not_sent_anywhere() {
         env.set("LAYER_API_TOKEN", token);
         let outcome = env.call("create_asset", &picture("a lock"));
         let _ = outcome.setup_error("configuration").says("not_charged", false);
-        assert!(!format!("{outcome:?}").contains(token), "{outcome:#?}");
+        assert!(!outcome.stdout.contains(token), "{outcome:#?}");
+        assert!(!outcome.stderr.contains(token), "{outcome:#?}");
         assert_eq!(env.requests().len(), 0);
     }
 }
@@ -115,7 +116,8 @@ fn setup_takes_the_token_from_a_pipe_a_file_or_the_environment() {
             }
         };
         assert_eq!(outcome.code, Some(0), "{outcome:#?}");
-        assert!(!format!("{outcome:?}").contains(&token), "{outcome:#?}");
+        assert!(!outcome.stdout.contains(&token), "{outcome:#?}");
+        assert!(!outcome.stderr.contains(&token), "{outcome:#?}");
         env.unset("LAYER_API_TOKEN");
 
         let secure = env.home().join("secure");
@@ -177,7 +179,7 @@ fn setup_refuses_what_is_unsafe_or_wrong_and_stores_nothing() {
     failed(
         &env.run_with_input(&["setup", "--yes", "--workspace", "no-such"], &token),
         3,
-        "sandbox-studio",
+        "Sandbox Studio",
     );
     failed(&env.run_with_input(&["setup", "--yes"], &token), 3, "several workspaces");
     env.faults(&["server_error", "read_server_error"]);
@@ -272,7 +274,8 @@ fn the_token_is_in_no_output_and_in_no_file() {
         let token = env.sandbox().token().to_owned();
         env.set("LAYER_LOG", "trace");
         let mut printed = Vec::new();
-        let mut note = |outcome: Outcome| printed.push(format!("{outcome:?}"));
+        let mut note =
+            |outcome: Outcome| printed.push(format!("{} {}", outcome.stdout, outcome.stderr));
         note(env.call("create_asset", &picture("a secret")));
         note(env.call("get_workspace_info", &json!({})));
         // The user may paste it where it does not belong.

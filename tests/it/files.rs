@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use layer_mcp::sandbox::HostKind;
 use serde_json::json;
@@ -225,8 +226,9 @@ fn a_full_disk_loses_no_paid_file() {
 #[test]
 fn a_quota_that_is_used_up_loses_no_paid_file() {
     let env = TestEnv::new();
-    // A limit on the size of files is a quota that needs no administrator. The journal fits.
-    let script = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" \"$@\"";
+    // A limit on the size of files, in blocks of 512 bytes, is a quota that needs no
+    // administrator. The journal fits, the picture does not.
+    let script = "trap '' XFSZ; ulimit -f 500; exec \"$0\" \"$@\"";
     let large =
         json!({ "prompt": "an ocean of colours", "width": 2048, "height": 2048, "seed": 5 });
     let mut command = Command::new("sh");
@@ -235,7 +237,7 @@ fn a_quota_that_is_used_up_loses_no_paid_file() {
     let error = Running::start(command).finish().error("disk").says("charged", true);
     assert_eq!(env.project_files(), [""; 0]);
     let job = env.call("get_job", &json!({ "job_id": error.job_id() })).complete();
-    assert!(job.0["files"][0]["bytes"].as_u64().unwrap() > 1_000_000, "{job:#?}");
+    assert!(job.0["files"][0]["bytes"].as_u64().unwrap() > 256_000, "{job:#?}");
     assert_eq!(env.starts(), 1);
 }
 
@@ -257,6 +259,24 @@ fn a_journal_that_can_not_be_written_buys_nothing() {
     assert_eq!(env.starts(), 0);
     let _ = env.call("list_jobs", &json!({})).error("journal");
     assert_eq!(env.arrived_at(HostKind::Media), 0);
+}
+
+#[test]
+fn what_a_killed_process_left_behind_is_removed_another_day() {
+    let env = TestEnv::new();
+    fs::create_dir(env.project().join("assets")).unwrap();
+    let days_ago = SystemTime::now() - Duration::from_secs(3 * 24 * 60 * 60);
+    let part = |name: &str, written: SystemTime| {
+        let path = env.project().join("assets").join(name);
+        fs::write(&path, "half of a file").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+        path
+    };
+    let left = part(".layer-mcp-0123456789abcdef.part", days_ago);
+    let under_way = part(".layer-mcp-fedcba9876543210.part", SystemTime::now());
+    let not_ours = part(".notes.part", days_ago);
+    let _ = env.call("create_asset", &picture("a broom")).complete();
+    assert_eq!([left, under_way, not_ours].map(|path| path.exists()), [false, true, true]);
 }
 
 /// A small disk of its own, for as long as the test lasts.
