@@ -327,6 +327,59 @@ fn a_killed_server_loses_nothing() {
 }
 
 #[test]
+fn an_interrupted_call_says_how_to_go_on_and_loses_nothing() {
+    let env = TestEnv::with(&["straggler"]);
+    let call = picture("a raven");
+    let run = env.begin("create_asset", &call);
+    wait_until("the start was answered", || {
+        env.requests().iter().any(|it| it.path.ends_with("/inferences") && it.status == Some(200))
+    });
+    run.interrupt();
+    let outcome = run.finish();
+    assert_eq!(outcome.code, Some(130), "{outcome:#?}");
+    assert_eq!(outcome.stdout, "");
+    assert!(outcome.stderr.contains("get_job"), "{outcome:#?}");
+    let _ = env.call("create_asset", &call).complete();
+    assert_eq!(env.starts(), 1);
+}
+
+fn sandboxed<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["--sandbox", "call"], more].concat()
+}
+
+#[test]
+fn the_sandbox_inside_the_program_is_one_account_for_all_processes() {
+    let mut env = TestEnv::new();
+    env.unset("LAYER_API_TOKEN").unset("LAYER_WORKSPACE_ID").set("LAYER_SANDBOX_SPEED", "20");
+    let call = picture("a lute").to_string();
+    let begun: Vec<Running> =
+        (0..4).map(|_| Running::start(env.command(&sandboxed(&["create_asset", &call])))).collect();
+    let jobs: Vec<_> = begun.into_iter().map(|run| run.finish().complete()).collect();
+    assert!(jobs.iter().all(|job| job.id() == jobs[0].id()), "{jobs:#?}");
+    let account = env.run(&sandboxed(&["get_workspace_info"])).done();
+    assert_eq!(account["balance_cu"], 500.0 - jobs[0].cost());
+
+    let call = picture("a drum").to_string();
+    let job = env.run(&sandboxed(&["create_asset", &call, "--no-wait"])).running();
+    let look = json!({ "job_id": job.id() }).to_string();
+    let _ = env.run(&sandboxed(&["get_job", &look])).complete();
+    assert_eq!(env.requests().len(), 0, "the sandbox outside was not asked");
+}
+
+#[test]
+fn a_job_of_the_sandbox_is_none_of_the_account() {
+    let mut env = TestEnv::new();
+    env.set("LAYER_SANDBOX_SPEED", "20");
+    let call = picture("a harp");
+    let played = env.run(&sandboxed(&["create_asset", &call.to_string()])).complete();
+    let error = env.call("get_job", &json!({ "job_id": played.id() })).error("job_unknown");
+    let _ = error.says("not_charged", false);
+    let paid = env.call("create_asset", &call).complete();
+    assert_ne!(paid.id(), played.id());
+    assert_eq!(env.starts(), 1);
+}
+
+#[test]
 fn a_kill_before_the_answer_to_a_start_is_an_unknown_start() {
     let env = TestEnv::with(&["slow_answers"]);
     let call = picture("a comet");

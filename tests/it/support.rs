@@ -289,6 +289,12 @@ impl Running {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+
+    /// Interrupts it, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    }
 }
 
 fn drain(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
@@ -331,7 +337,8 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// The one JSON document on stdout.
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
+        let document = serde_json::from_str(&self.stdout);
+        document.unwrap_or_else(|error| panic!("{}: {error} in {self:#?}", self.what))
     }
 
     /// The result of a call that worked.
