@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp, Zoned};
 use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::journal::{
@@ -119,6 +120,9 @@ struct Inner {
     live: Mutex<HashMap<JobId, watch::Receiver<Stage>>>,
     /// Starts on their way, which the end of the process waits for.
     starts: TaskTracker,
+    /// Files on their way to the disk, which clear up after themselves at the end of the process.
+    writers: TaskTracker,
+    ending: CancellationToken,
 }
 
 /// How long a call waits at least for the answer to a start, or for the first look at a run.
@@ -192,6 +196,8 @@ impl Runs {
                 workspace: OnceCell::new(),
                 live: Mutex::new(HashMap::new()),
                 starts: TaskTracker::new(),
+                writers: TaskTracker::new(),
+                ending: CancellationToken::new(),
             }),
         }
     }
@@ -351,11 +357,15 @@ impl Runs {
         Ok(futures::stream::iter(requests).map(ask).buffered(4).collect().await)
     }
 
-    /// Ends the work of this process: starts on their way get until `grace` to be recorded, and
-    /// everything else is left to whoever comes next. No paid run is stopped.
+    /// Ends the work of this process: starts on their way get until `grace` to be recorded, files
+    /// that are not whole are removed, and everything else is left to whoever comes next. No paid
+    /// run is stopped.
     pub async fn shut_down(&self, grace: Duration) {
+        self.inner.ending.cancel();
         self.inner.starts.close();
-        let _ = tokio::time::timeout(grace, self.inner.starts.wait()).await;
+        self.inner.writers.close();
+        let ended = async { tokio::join!(self.inner.starts.wait(), self.inner.writers.wait()) };
+        let _ = tokio::time::timeout(grace, ended).await;
         if let Some(journal) = self.inner.journal.get() {
             let _ = journal.release_all(&self.inner.session).await;
             let _ = tokio::time::timeout(Duration::from_millis(200), journal.close()).await;
@@ -481,8 +491,10 @@ impl Runs {
             && (save_to != job.new.save_to || job.new.output_dir != place.folder());
         if elsewhere && job.state == JobState::Complete && !matches!(waited, Stage::Over(Err(_))) {
             let (place, files) = (place.clone(), job.files.clone());
+            let folder = job.new.output_dir.clone();
             job.files = off_the_reactor(move || {
-                files.iter().enumerate().map(|(index, file)| place.copy(file, index)).collect()
+                let numbered = files.iter().enumerate();
+                numbered.map(|(index, file)| place.copy(&folder, file, index)).collect()
             })
             .await?;
         }
