@@ -372,7 +372,7 @@ mod tests {
                 Some("X"),
                 "no",
             ),
-            ("<html>no</html>", None, "<html>no</html>"),
+            ("<html>no</html>", None, "no"),
             (r#"{"oops":1}"#, None, r#"{"oops":1}"#),
         ] {
             let (found_code, found_message) = error_details(body.as_bytes());
