@@ -3,21 +3,25 @@
 //! Knows nothing of MCP, of the command line, and of HTTP: it never sees a status code. The work
 //! on a job runs in a task of its own; a caller only waits for it, and may stop waiting.
 
+mod access;
 mod choose;
 mod error;
+mod place;
 mod report;
 mod request;
 mod view;
+mod wait;
 mod work;
 
 pub use error::{ErrorReport, Money, RunError, SetupProblem};
 pub use report::{FileReport, JobReport, JobStatus};
 pub use request::{AssetRequest, Count, Limit, Pixels, Prompt, Seconds, Seed, WaitSeconds};
+pub use wait::{Patience, Progress, ProgressSink};
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp, Zoned};
@@ -33,7 +37,8 @@ use crate::layer::{
     WorkspaceId,
 };
 use choose::{Choice, choose};
-use work::{Begin, Place, Stage, off_the_reactor};
+use place::{Place, off_the_reactor};
+use work::{Begin, Stage};
 
 /// The user's limits. No tool can change them.
 #[derive(Clone, Debug)]
@@ -82,27 +87,6 @@ pub struct RunsSettings {
     pub now: fn() -> Zoned,
 }
 
-/// How long a caller wants to wait.
-#[derive(Clone, Copy, Debug)]
-pub enum Patience {
-    /// At most so long.
-    UpTo(Duration),
-    /// Until the job ends.
-    ToTheEnd,
-}
-
-/// Something to tell those who wait.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Progress {
-    /// 0 to 100, rising.
-    pub percent: f64,
-    /// A few words.
-    pub message: String,
-}
-
-/// Takes progress. Must not block.
-pub type ProgressSink = dyn Fn(Progress) + Send + Sync;
-
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
 pub struct Runs {
@@ -115,7 +99,7 @@ struct Inner {
     session: String,
     connection: OnceCell<Arc<Connection>>,
     journal: OnceCell<Journal>,
-    catalogue: tokio::sync::Mutex<Option<Catalogue>>,
+    catalogue: tokio::sync::Mutex<Option<access::Catalogue>>,
     workspace: OnceCell<WorkspaceId>,
     live: Mutex<HashMap<JobId, watch::Receiver<Stage>>>,
     /// Starts on their way, which the end of the process waits for.
@@ -123,16 +107,6 @@ struct Inner {
     /// Files on their way to the disk, which clear up after themselves at the end of the process.
     writers: TaskTracker,
     ending: CancellationToken,
-}
-
-/// How long a call waits at least for the answer to a start, or for the first look at a run.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
-
-/// The models of a workspace, as they were a while ago.
-struct Catalogue {
-    read: Instant,
-    workspace: WorkspaceId,
-    models: Arc<[Model]>,
 }
 
 /// What stands for the API's origin when the API is the sandbox, whose address changes with every
@@ -143,8 +117,6 @@ pub const SANDBOX_ORIGIN: &str = "sandbox";
 const SAME_REQUEST: SignedDuration = SignedDuration::from_hours(24);
 /// How long a quoted price holds.
 const QUOTE: SignedDuration = SignedDuration::from_mins(15);
-/// Catalogues change over days; a call a minute must not read 100 models each time.
-const CATALOGUE: Duration = Duration::from_secs(600);
 
 /// A request with all that must be known before it may be bought.
 struct Prepared {
@@ -558,53 +530,6 @@ impl Runs {
         receiver
     }
 
-    /// Waits until the work is over or patience ends, telling how it goes every second.
-    async fn wait(
-        &self,
-        id: &JobId,
-        mut stage: watch::Receiver<Stage>,
-        patience: Patience,
-        progress: &ProgressSink,
-    ) -> Stage {
-        let began = Instant::now();
-        let from_now = |limit| tokio::time::Instant::now() + limit;
-        let (end, first_look) = match patience {
-            Patience::UpTo(limit) => (Some(from_now(limit)), from_now(limit.max(FIRST_LOOK))),
-            Patience::ToTheEnd => (None, from_now(Duration::ZERO)),
-        };
-        let mut percent = 0.0_f64;
-        loop {
-            let now = stage.borrow_and_update().clone();
-            if let Stage::Over(_) = now {
-                return now;
-            }
-            let told = tell(&now, began.elapsed(), percent);
-            percent = told.percent;
-            progress(told);
-            let tick = tokio::time::Instant::now() + Duration::from_secs(1);
-            // Whoever only wants to look still wants to see something.
-            let end = match now {
-                Stage::Starting => end.map(|_| first_look),
-                _ => end,
-            };
-            let wake = end.map_or(tick, |end| end.min(tick));
-            tokio::select! {
-                changed = stage.changed() => if changed.is_err() {
-                    // The work ended: with its last word, or broken off by a mistake of ours.
-                    return match stage.borrow().clone() {
-                        Stage::Over(result) => Stage::Over(result),
-                        _ => Stage::Over(Err(RunError::Internal { job: id.clone() })),
-                    };
-                },
-                () = tokio::time::sleep_until(wake) => {
-                    if end.is_some_and(|end| tokio::time::Instant::now() >= end) {
-                        return stage.borrow().clone();
-                    }
-                }
-            }
-        }
-    }
-
     fn answer(&self, job: Job, waited: Stage, prefix: &str) -> Result<JobReport, RunError> {
         let message = match waited {
             Stage::Over(Err(error)) => return Err(error),
@@ -620,81 +545,6 @@ impl Runs {
         let journal = self.inner.journal().await?;
         let job = journal.job(id).await.map_err(RunError::journal)?;
         job.ok_or_else(|| RunError::JobUnknown { asked: id.to_string() })
-    }
-
-    async fn connection(&self) -> Result<Arc<Connection>, RunError> {
-        let connect = || async { self.inner.settings.connect.connect().await.map(Arc::new) };
-        self.inner.connection.get_or_try_init(connect).await.cloned().map_err(RunError::Setup)
-    }
-
-    /// The connection, when it leads to where the job was bought.
-    async fn connection_of(&self, job: &Job) -> Result<Arc<Connection>, RunError> {
-        let connection = self.connection().await?;
-        if connection.origin == job.new.origin {
-            return Ok(connection);
-        }
-        Err(RunError::Setup(SetupProblem {
-            code: "configuration",
-            message: format!(
-                "The job `{}` was bought at `{}`, and this server talks to `{}`.",
-                job.id(),
-                job.new.origin,
-                connection.origin
-            ),
-            next_step: "Start the server with the `LAYER_API_BASE_URL` that the job was bought \
-                        with."
-                .to_owned(),
-        }))
-    }
-
-    async fn workspace(&self, connection: &Connection) -> Result<WorkspaceId, RunError> {
-        if let Some(id) = &connection.workspace {
-            return Ok(id.clone());
-        }
-        let only_one = || async {
-            let all = connection.client.workspaces().await.map_err(api)?;
-            match all.as_slice() {
-                [one] => Ok(one.id.clone()),
-                [] => Err(RunError::Setup(SetupProblem {
-                    code: "workspace_missing",
-                    message: "The token's user has no workspace.".to_owned(),
-                    next_step: "Create one at app.layer.ai, then call again.".to_owned(),
-                })),
-                many => Err(RunError::Setup(SetupProblem {
-                    code: "workspace_missing",
-                    message: "The token reaches several workspaces, and none was chosen."
-                        .to_owned(),
-                    next_step: format!(
-                        "Ask the user which one pays, and to set `LAYER_WORKSPACE_ID` or to run \
-                         `layer-mcp setup`: {}.",
-                        many.iter()
-                            .take(10)
-                            .map(|workspace| format!("`{}` ({})", workspace.id, workspace.name))
-                            .collect::<Vec<_>>()
-                            .join(", ")
-                    ),
-                })),
-            }
-        };
-        self.inner.workspace.get_or_try_init(only_one).await.cloned()
-    }
-
-    async fn catalogue(
-        &self,
-        connection: &Connection,
-        workspace: &WorkspaceId,
-    ) -> Result<Arc<[Model]>, RunError> {
-        let mut kept = self.inner.catalogue.lock().await;
-        if let Some(kept) = kept.as_ref()
-            && kept.workspace == *workspace
-            && kept.read.elapsed() < CATALOGUE
-        {
-            return Ok(kept.models.clone());
-        }
-        let models: Arc<[Model]> = connection.client.models(workspace).await.map_err(api)?.into();
-        let (read, workspace) = (Instant::now(), workspace.clone());
-        *kept = Some(Catalogue { read, workspace, models: models.clone() });
-        Ok(models)
     }
 
     fn live(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, watch::Receiver<Stage>>> {
@@ -717,20 +567,4 @@ impl Inner {
 
 fn api(source: crate::layer::ApiError) -> RunError {
     RunError::Layer { source }
-}
-
-/// How it goes, in a number that only rises. Nobody knows how long a run takes, so the number
-/// nears its end without reaching it.
-fn tell(stage: &Stage, waited: Duration, so_far: f64) -> Progress {
-    let seconds = waited.as_secs();
-    let (percent, message) = match stage {
-        Stage::Starting => (1.0, "starting".to_owned()),
-        Stage::Rendering => {
-            let share = 1.0 - (-waited.as_secs_f64() / 30.0).exp();
-            (2.0 + 88.0 * share, format!("rendering at Layer, {seconds} s"))
-        }
-        Stage::Fetching(this, total) => (92.0, format!("fetching file {this} of {total}")),
-        Stage::Over(_) => (100.0, "done".to_owned()),
-    };
-    Progress { percent: percent.max(so_far + 0.01), message }
 }

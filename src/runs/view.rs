@@ -2,7 +2,7 @@
 
 use super::Runs;
 use super::error::RunError;
-use super::work::off_the_reactor;
+use super::place::off_the_reactor;
 use crate::files::{FileError, MediaKind, OutputDir, Preview, PreviewLimits, SavedFile};
 use crate::journal::JobId;
 
