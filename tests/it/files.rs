@@ -83,8 +83,8 @@ fn a_link_that_leads_out_is_not_followed() {
         let _ = env.call("create_asset", &call).error("path_refused").says("not_charged", false);
     }
     assert_eq!(env.starts(), 0);
-    assert_eq!(files_below(&env.path("outside")), [PathBuf::new(); 0]);
-    assert_eq!(files_below(&env.project().join(".git")), [PathBuf::new(); 0]);
+    assert_eq!(files_below(&env.path("outside")), Vec::<PathBuf>::new());
+    assert_eq!(files_below(&env.project().join(".git")), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_link_put_there_while_the_run_goes_on_is_not_followed() {
     symlink(env.path("outside"), env.project().join("art")).unwrap();
     let look = json!({ "job_id": job.id() });
     let _ = env.call("get_job", &look).error("path_refused").says("charged", true);
-    assert_eq!(files_below(&env.path("outside")), [PathBuf::new(); 0]);
+    assert_eq!(files_below(&env.path("outside")), Vec::<PathBuf>::new());
 
     fs::remove_file(env.project().join("art")).unwrap();
     let job = env.call("get_job", &look).complete();
@@ -211,7 +211,7 @@ fn a_full_disk_loses_no_paid_file() {
     let large = json!({ "prompt": "a mountain", "width": 1024, "height": 1024 });
     let error = env.call("create_asset", &large).error("disk");
     assert!(error.message().contains("full"), "{error:#?}");
-    assert_eq!(files_below(&disk.0), [PathBuf::new(); 0]);
+    assert_eq!(files_below(&disk.0), Vec::<PathBuf>::new());
     if error.0["money"] == "charged" {
         assert_eq!(env.starts(), 1);
         disk.grow("size=8m");
