@@ -233,19 +233,22 @@ fn tools(config: Arc<Config>, redactor: Redactor, json: bool, terminal: &mut Ter
             .specs()
             .map(|spec| {
                 let hints = spec.hints;
-                serde_json::json!({
+                let mut tool = serde_json::json!({
                     "name": spec.name,
                     "title": spec.title,
                     "description": spec.description,
                     "inputSchema": *spec.input,
-                    "outputSchema": spec.output.as_deref(),
                     "annotations": {
                         "readOnlyHint": hints.read_only,
                         "destructiveHint": hints.destructive,
                         "idempotentHint": hints.idempotent,
                         "openWorldHint": hints.open_world,
                     },
-                })
+                });
+                if let (Some(tool), Some(output)) = (tool.as_object_mut(), spec.output.as_deref()) {
+                    tool.insert("outputSchema".to_owned(), output.clone().into());
+                }
+                tool
             })
             .collect();
         terminal.print(serde_json::Value::Array(list))

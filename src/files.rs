@@ -68,8 +68,8 @@ struct Inner {
 }
 
 impl OutputDir {
-    /// Opens the folder at `path` for writing, and creates it when only its last part is
-    /// missing. Writes and removes a small file to see that it can.
+    /// Opens the folder at `path` for writing, and creates what is missing of it. Writes and
+    /// removes a small file to see that it can.
     ///
     /// # Errors
     /// [`FileError::Folder`] for a relative path, the root of a disk, a folder of the system,
@@ -77,13 +77,14 @@ impl OutputDir {
     /// [`FileError::Disk`] when it can't be created, opened or written.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         judge_folder(path, path)?;
-        if let Some(Ok(above)) = path.parent().map(Path::canonicalize)
-            && let Some(name) = path.file_name()
+        // Before anything is created: a folder above may be a link to a forbidden place.
+        let above = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+        if let Some((above, real)) = above
+            && let Ok(missing) = path.strip_prefix(above)
         {
-            // Before anything is created: the folder above may be a link to a forbidden place.
-            judge_folder(path, &above.join(name))?;
+            judge_folder(path, &real.join(missing))?;
         }
-        match std::fs::create_dir(path) {
+        match std::fs::create_dir_all(path) {
             Ok(()) => {}
             // Something is there; whether it is a folder shows when it is opened.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp, Zoned};
 use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::journal::{
@@ -119,6 +120,9 @@ struct Inner {
     live: Mutex<HashMap<JobId, watch::Receiver<Stage>>>,
     /// Starts on their way, which the end of the process waits for.
     starts: TaskTracker,
+    /// Files on their way to the disk, which clear up after themselves at the end of the process.
+    writers: TaskTracker,
+    ending: CancellationToken,
 }
 
 /// How long a call waits at least for the answer to a start, or for the first look at a run.
@@ -192,6 +196,8 @@ impl Runs {
                 workspace: OnceCell::new(),
                 live: Mutex::new(HashMap::new()),
                 starts: TaskTracker::new(),
+                writers: TaskTracker::new(),
+                ending: CancellationToken::new(),
             }),
         }
     }
@@ -264,7 +270,7 @@ impl Runs {
             }
         }
         let stage = self.begin(prepared.connection, &new.id, Begin::Start);
-        let waited = self.wait(stage, patience, progress).await;
+        let waited = self.wait(&new.id, stage, patience, progress).await;
         let job = self.known_job(&new.id).await?;
         let chosen = format!("Model `{}` ({}).", prepared.choice.model.id, prepared.choice.reason);
         self.answer(job, waited, &chosen)
@@ -351,11 +357,15 @@ impl Runs {
         Ok(futures::stream::iter(requests).map(ask).buffered(4).collect().await)
     }
 
-    /// Ends the work of this process: starts on their way get until `grace` to be recorded, and
-    /// everything else is left to whoever comes next. No paid run is stopped.
+    /// Ends the work of this process: starts on their way get until `grace` to be recorded, files
+    /// that are not whole are removed, and everything else is left to whoever comes next. No paid
+    /// run is stopped.
     pub async fn shut_down(&self, grace: Duration) {
+        self.inner.ending.cancel();
         self.inner.starts.close();
-        let _ = tokio::time::timeout(grace, self.inner.starts.wait()).await;
+        self.inner.writers.close();
+        let ended = async { tokio::join!(self.inner.starts.wait(), self.inner.writers.wait()) };
+        let _ = tokio::time::timeout(grace, ended).await;
         if let Some(journal) = self.inner.journal.get() {
             let _ = journal.release_all(&self.inner.session).await;
             let _ = tokio::time::timeout(Duration::from_millis(200), journal.close()).await;
@@ -481,8 +491,10 @@ impl Runs {
             && (save_to != job.new.save_to || job.new.output_dir != place.folder());
         if elsewhere && job.state == JobState::Complete && !matches!(waited, Stage::Over(Err(_))) {
             let (place, files) = (place.clone(), job.files.clone());
+            let folder = job.new.output_dir.clone();
             job.files = off_the_reactor(move || {
-                files.iter().enumerate().map(|(index, file)| place.copy(file, index)).collect()
+                let numbered = files.iter().enumerate();
+                numbered.map(|(index, file)| place.copy(&folder, file, index)).collect()
             })
             .await?;
         }
@@ -512,7 +524,7 @@ impl Runs {
                 self.begin(connection, job.id(), Begin::TakeUp)
             }
         };
-        Ok(self.wait(stage, patience, progress).await)
+        Ok(self.wait(job.id(), stage, patience, progress).await)
     }
 
     fn begin(
@@ -549,6 +561,7 @@ impl Runs {
     /// Waits until the work is over or patience ends, telling how it goes every second.
     async fn wait(
         &self,
+        id: &JobId,
         mut stage: watch::Receiver<Stage>,
         patience: Patience,
         progress: &ProgressSink,
@@ -577,8 +590,11 @@ impl Runs {
             let wake = end.map_or(tick, |end| end.min(tick));
             tokio::select! {
                 changed = stage.changed() => if changed.is_err() {
-                    // The task ended without a word.
-                    return stage.borrow().clone();
+                    // The work ended: with its last word, or broken off by a mistake of ours.
+                    return match stage.borrow().clone() {
+                        Stage::Over(result) => Stage::Over(result),
+                        _ => Stage::Over(Err(RunError::Internal { job: id.clone() })),
+                    };
                 },
                 () = tokio::time::sleep_until(wake) => {
                     if end.is_some_and(|end| tokio::time::Instant::now() >= end) {

@@ -12,7 +12,7 @@ use super::terminal::Terminal;
 use crate::config::Config;
 use crate::mcp::{Answer, Tools, Waiting};
 use crate::redact::{Redactor, clean_line};
-use crate::runs::{ErrorReport, Money, Progress};
+use crate::runs::{ErrorReport, Progress, RunError};
 
 /// The tool reported an error.
 const TOOL_ERROR: u8 = 1;
@@ -91,13 +91,8 @@ fn exit_code(code: &str) -> ExitCode {
 fn usage(terminal: &mut Terminal, message: String) -> ExitCode {
     let _ = terminal.note(format!("error: {message}"));
     let report = ErrorReport {
-        code: "invalid_argument",
-        message,
-        money: Money::NotCharged,
-        retryable: false,
         next_step: "`layer-mcp tools` shows the tools and their arguments.".to_owned(),
-        request_id: None,
-        job_id: None,
+        ..RunError::Argument { field: "", message }.report()
     };
     let _ = terminal.print(serde_json::to_value(report).unwrap_or_default());
     ExitCode::from(USAGE)

@@ -135,8 +135,11 @@ fn several_outputs_are_numbered_and_folders_take_the_prompts_name() {
         let saved = place.output.save(&target, index as u32, &art()).unwrap();
         assert_eq!(saved.path, place.root().join("art").join(name));
     }
-    let again = place.output.save(&target, 0, &art()).unwrap();
+    let again = place.output.save(&target, 0, &samples::noise_png(5, 5)).unwrap();
     assert_eq!(again.path, place.root().join("art/a-brave-knight-1-2.png"));
+    // The very same bytes are there already: no second copy of them is made.
+    let same = place.output.save(&target, 0, &art()).unwrap();
+    assert_eq!(same.path, place.root().join("art/a-brave-knight-1.png"));
     assert_eq!(place.output.would_clobber(&target, &[MediaType::Png]), None);
 
     let target = place.output.target(None, "Ein Ritter", 0).unwrap();
@@ -206,7 +209,7 @@ fn names_of_300_bytes_are_refused_and_of_240_saved() {
     incoming.write(&samples::webp(2, 2, 255)).unwrap();
     incoming.finish_unique(0).unwrap();
     let mut incoming = place.output.begin(&target, MIB).unwrap();
-    incoming.write(&art()).unwrap();
+    incoming.write(&samples::noise_png(5, 5)).unwrap();
     incoming.finish_unique(0).unwrap();
     assert_eq!(place.files().len(), 3);
 }
@@ -364,13 +367,24 @@ fn folders_that_can_not_be_the_output_folder_are_refused() {
         let error = OutputDir::open(&around.path().join(name)).unwrap_err();
         assert_eq!(error.code(), "path_refused", "{name}: {error}");
     }
-    // Its parent is missing.
-    let error = OutputDir::open(&around.path().join("a/b")).unwrap_err();
-    assert!(matches!(error, FileError::Disk { trouble: DiskTrouble::Gone, .. }), "{error}");
     // It is a file.
     fs::write(around.path().join("file"), "x").unwrap();
     assert_eq!(OutputDir::open(&around.path().join("file")).unwrap_err().code(), "path_refused");
     assert_eq!(fs::read_dir(around.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_is_missing_of_the_output_folder_is_made_but_never_behind_a_link_to_a_forbidden_place() {
+    let around = tempfile::tempdir().unwrap();
+    let output = OutputDir::open(&around.path().join("Pictures/Layer")).unwrap();
+    assert!(output.path().is_dir());
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("/etc", around.path().join("link")).unwrap();
+        let error = OutputDir::open(&around.path().join("link/a/b")).unwrap_err();
+        assert_eq!(error.code(), "path_refused");
+        assert!(!Path::new("/etc/a").exists());
+    }
 }
 
 #[test]

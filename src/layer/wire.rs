@@ -244,8 +244,8 @@ fn output(item: &Value) -> Option<Output> {
 /// flat object of its GraphQL side. Text that is none of these is returned as the message.
 pub(super) fn error_details(body: &[u8]) -> (Option<String>, Option<String>) {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        let text = String::from_utf8_lossy(body.get(..2_000).unwrap_or(body)).into_owned();
-        let text = clean_line(&text, 200);
+        let text = String::from_utf8_lossy(body.get(..2_000).unwrap_or(body));
+        let text = clean_line(&without_tags(&text), 200);
         return (None, Some(text).filter(|text| !text.trim().is_empty()));
     };
     let inner = ["error", "detail"]
@@ -260,6 +260,16 @@ pub(super) fn error_details(body: &[u8]) -> (Option<String>, Option<String>) {
     };
     let message = message.or_else(|| code.is_none().then(|| value.to_string()));
     (code, message.map(|message| clean_line(&message, 300)).filter(|text| !text.is_empty()))
+}
+
+/// The words of a page, which gateways answer with in the service's place. Other text stays as it
+/// is.
+fn without_tags(text: &str) -> String {
+    if !text.trim_start().starts_with('<') {
+        return text.to_owned();
+    }
+    let words = text.split('<').map(|part| part.split_once('>').map_or("", |(_, words)| words));
+    words.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
 }
 
 /// FastAPI's details as `width: must be greater than 0; prompt: field required`.
@@ -362,7 +372,7 @@ mod tests {
                 Some("X"),
                 "no",
             ),
-            ("<html>no</html>", None, "<html>no</html>"),
+            ("<html>no</html>", None, "no"),
             (r#"{"oops":1}"#, None, r#"{"oops":1}"#),
         ] {
             let (found_code, found_message) = error_details(body.as_bytes());

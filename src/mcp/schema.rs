@@ -9,12 +9,13 @@ pub(super) type Schema = Map<String, Value>;
 
 /// The schema of a tool's arguments: closed, with the descriptions that a model reads.
 pub(super) fn input<T: JsonSchema>() -> Schema {
-    generate::<T>(Keep::Descriptions)
+    generate::<T>(SchemaSettings::draft2020_12().for_deserialize(), Keep::Descriptions)
 }
 
-/// The schema of a tool's answer: for programs, which need no descriptions.
+/// The schema of a tool's answer: for programs, which need no descriptions. What may be left out
+/// of the answer is not required: clients turn an answer that misses it into an error.
 pub(super) fn output<T: JsonSchema>() -> Schema {
-    generate::<T>(Keep::Structure)
+    generate::<T>(SchemaSettings::draft2020_12().for_serialize(), Keep::Structure)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -23,9 +24,8 @@ enum Keep {
     Structure,
 }
 
-fn generate<T: JsonSchema>(keep: Keep) -> Schema {
-    let settings =
-        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+fn generate<T: JsonSchema>(settings: SchemaSettings, keep: Keep) -> Schema {
+    let settings = settings.with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     polish(&mut schema, keep);
     let Value::Object(mut schema) = schema else { return Schema::new() };
@@ -36,7 +36,7 @@ fn generate<T: JsonSchema>(keep: Keep) -> Schema {
 }
 
 /// Takes out what some client chokes on, or what only costs the model's attention: dialect,
-/// titles, Rust's number formats, null as an alternative and as a default.
+/// titles, Rust's number formats, null as an alternative, null and false as a default.
 fn polish(schema: &mut Value, keep: Keep) {
     let Value::Object(fields) = schema else { return };
     for name in ["$schema", "title", "format"] {
@@ -44,10 +44,16 @@ fn polish(schema: &mut Value, keep: Keep) {
             fields.remove(name);
         }
     }
-    if keep == Keep::Structure && fields.get("description").is_some_and(Value::is_string) {
-        fields.remove("description");
+    if keep == Keep::Structure {
+        if fields.get("description").is_some_and(Value::is_string) {
+            fields.remove("description");
+        }
+        if fields.get("minimum").is_some_and(Value::is_number) {
+            fields.remove("minimum");
+        }
     }
-    if fields.get("default").is_some_and(Value::is_null) {
+    // Whoever leaves a switch out does not expect it to be on.
+    if matches!(fields.get("default"), Some(Value::Null | Value::Bool(false))) {
         fields.remove("default");
     }
     if let Some(Value::Array(types)) = fields.get_mut("type") {

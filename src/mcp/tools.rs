@@ -167,7 +167,8 @@ impl Tools {
     ) -> Result<Answer, UnknownTool> {
         let entry = self.entries.iter().find(|entry| entry.spec.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.specs().map(|spec| spec.name).collect();
-            UnknownTool { asked: clean_line(name, 80), known: known.join(", ") }
+            let asked = clean_line(&self.context.redactor.redact(name), 80);
+            UnknownTool { asked, known: known.join(", ") }
         })?;
         let Context { runs, waiting, .. } = &self.context;
         let call = Call { runs, waiting: *waiting, progress };

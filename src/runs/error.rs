@@ -282,7 +282,7 @@ impl RunError {
                 NotCharged,
                 false,
                 format!(
-                    "did you mean one of these: {}? `list_models` has them all",
+                    "take the id of one of these: {}; `list_models` has them all",
                     near.join(", ")
                 ),
             ),

@@ -12,6 +12,7 @@ use crate::files::{FileError, IncomingFile, OutputDir, SaveTo, SavedFile};
 use crate::journal::{Job, JobFailure, JobId, JobState, LEASE};
 use crate::layer::{
     ApiError, ApiErrorKind, Failure, InferenceId, LARGEST_FILE, Modality, Output, RunStatus,
+    Started,
 };
 
 /// Where the work on a job is, for those who wait.
@@ -59,6 +60,8 @@ struct Worker {
 }
 
 const TRIES: u32 = 3;
+/// No file is on its way for so long.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Worker {
     async fn run(&self, begin: Begin) -> Result<(), RunError> {
@@ -116,20 +119,10 @@ impl Worker {
         let sent = self.connection.client.start(&job.new.workspace, &job.new.request).await;
         match sent {
             Ok(started) => {
-                let adjusted = started.normalized.differences(&job.new.request);
-                self.inner
-                    .journal()
-                    .await?
-                    .record_started(
-                        &self.id,
-                        &started.id,
-                        started.estimated,
-                        &adjusted,
-                        self.inner.now(),
-                    )
-                    .await
-                    .map_err(|error| RunError::journal(error).of_job(&self.id))?;
+                // In the log first: should the journal fail now, a person can still find the run.
                 tracing::info!(job = %self.id, inference = %started.id, "run started");
+                let adjusted = started.normalized.differences(&job.new.request);
+                self.record_started(&started, &adjusted).await?;
                 Ok(started.poll_after)
             }
             Err(error) => {
@@ -142,6 +135,26 @@ impl Worker {
                     self.fail(JobState::Refused, failure, None).await?;
                     Err(RunError::StartRefused { job: self.id.clone(), source: error })
                 }
+            }
+        }
+    }
+
+    /// Writes down Layer's id, which is paid for; a moment's trouble must not lose it.
+    async fn record_started(&self, started: &Started, adjusted: &[String]) -> Result<(), RunError> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let journal = self.inner.journal().await?;
+            let now = self.inner.now();
+            let written = journal
+                .record_started(&self.id, &started.id, started.estimated, adjusted, now)
+                .await;
+            match written {
+                Ok(()) => return Ok(()),
+                Err(error) if tried >= TRIES => {
+                    return Err(RunError::journal(error).of_job(&self.id));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(300)).await,
             }
         }
     }
@@ -263,7 +276,9 @@ impl Worker {
         let mut download = self.connection.client.download(output).await.map_err(broken)?;
         let (queue, mut chunks) = tokio::sync::mpsc::channel::<Option<Vec<u8>>>(8);
         let place = place.clone();
-        let writer = tokio::task::spawn_blocking(move || {
+        let now = self.inner.now();
+        let writer = self.inner.writers.spawn_blocking(move || {
+            place.clear_up(now);
             let mut file = place.begin()?;
             while let Some(chunk) = chunks.blocking_recv() {
                 match chunk {
@@ -275,7 +290,12 @@ impl Worker {
             Ok(None)
         });
         let fetched = loop {
-            match download.next_chunk().await {
+            let chunk = tokio::select! {
+                chunk = download.next_chunk() => chunk,
+                // The process ends: the writer gives up and clears what it has written.
+                () = self.inner.ending.cancelled() => break Ok(()),
+            };
+            match chunk {
                 Ok(Some(chunk)) => {
                     // A writer that has given up says why below.
                     if queue.send(Some(chunk)).await.is_err() {
@@ -511,6 +531,11 @@ impl Place {
         self.output.path()
     }
 
+    /// Removes what processes that were killed left behind long ago.
+    fn clear_up(&self, now: jiff::Timestamp) {
+        self.output.remove_stale_parts(&self.target, now.into(), ABANDONED);
+    }
+
     fn begin(&self) -> Result<IncomingFile, FileError> {
         self.output.begin(&self.target, LARGEST_FILE)
     }
@@ -520,10 +545,15 @@ impl Place {
         file.finish_unique(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// Copies a saved file of an earlier job here.
-    pub(super) fn copy(&self, file: &SavedFile, index: usize) -> Result<SavedFile, FileError> {
+    /// Copies a file that an earlier job saved in `folder` here.
+    pub(super) fn copy(
+        &self,
+        folder: &std::path::Path,
+        file: &SavedFile,
+        index: usize,
+    ) -> Result<SavedFile, FileError> {
         let from = file.path.to_string_lossy();
-        let (_, bytes) = self.output.read(&from, LARGEST_FILE)?;
+        let (_, bytes) = OutputDir::open_existing(folder)?.read(&from, LARGEST_FILE)?;
         let mut copy = self.begin()?;
         copy.write(&bytes)?;
         self.finish(copy, index)

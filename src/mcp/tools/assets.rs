@@ -47,7 +47,7 @@ struct CreateAssetArgs {
     save_to: Option<String>,
     /// Longest wait; when it ends the job goes on.
     wait_seconds: Option<WaitSeconds>,
-    /// True buys a new one although the same request was made before.
+    /// Buy another one although the same request was made before.
     #[serde(default)]
     variation: bool,
     /// From quote: buys only at that price.
@@ -65,7 +65,11 @@ impl CreateAssetArgs {
             count: self.count,
             seed: self.seed,
             quality: self.quality,
-            negative_prompt: self.negative_prompt.filter(|text| !text.trim().is_empty()),
+            negative_prompt: self
+                .negative_prompt
+                .filter(|text| !text.trim().is_empty())
+                .map(kept_out)
+                .transpose()?,
             transparent: self.transparent,
             tileable: self.tileable,
             duration: self.duration_seconds,
@@ -77,15 +81,26 @@ impl CreateAssetArgs {
     }
 }
 
+/// The words of a negative prompt, which Layer limits like a prompt.
+fn kept_out(text: String) -> Result<String, RunError> {
+    match Prompt::try_from(text) {
+        Ok(words) => Ok(words.as_str().to_owned()),
+        Err(why) => Err(RunError::Argument {
+            field: "negative_prompt",
+            message: format!("`negative_prompt`: {why}"),
+        }),
+    }
+}
+
 pub(super) fn create_asset() -> Entry {
     Entry {
         spec: spec::<CreateAssetArgs, JobReport>(
             "create_asset",
             "Create asset",
             "Makes an image, video, 3D model or sound from a prompt with Layer.ai and saves the \
-             file in the user's project. Spends Creative Units. Waits for the file; if it takes \
-             longer, returns status running and a job_id for get_job. The same request again \
-             returns the same job, not a second charge.",
+             file in the user's project. Spends Creative Units. Waits for the file; if that takes \
+             long, returns status running and a job_id for get_job. The same request again \
+             returns the same job without a new charge.",
             Hints { read_only: false, destructive: false, idempotent: false, open_world: true },
         ),
         handle: |call, arguments| Box::pin(create(call, arguments)) as Handled<'_>,

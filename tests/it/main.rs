@@ -1,0 +1,23 @@
+//! What a user can see: through the built binary, real pipes, real files, and an offline Layer on
+//! loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that can't go on has failed"
+)]
+
+mod arguments;
+mod cli;
+mod client;
+mod credentials;
+mod downloads;
+mod faults;
+mod files;
+mod money;
+mod schemas;
+mod stdio;
+mod support;
+mod tidy;
