@@ -5,6 +5,7 @@ mod layer_access;
 mod sandbox;
 mod serve;
 mod setup;
+mod signals;
 pub mod terminal;
 
 use std::io::IsTerminal;

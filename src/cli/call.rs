@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 
+use super::signals::told_to_stop;
 use super::terminal::Terminal;
 use crate::config::Config;
 use crate::mcp::{Answer, Tools, Waiting};
@@ -53,7 +54,7 @@ pub(super) async fn call(
     };
     let answer = tokio::select! {
         answer = tools.call(tool, arguments, &progress) => answer,
-        _ = tokio::signal::ctrl_c() => {
+        () = told_to_stop() => {
             bar.finish_and_clear();
             runs.shut_down(Duration::from_secs(2)).await;
             let _ = terminal.note(
@@ -84,7 +85,10 @@ pub(super) async fn call(
 
 fn exit_code(code: &str) -> ExitCode {
     let setup = code.starts_with("store_")
-        || matches!(code, "credentials_missing" | "configuration" | "workspace_missing");
+        || matches!(
+            code,
+            "credentials_missing" | "unauthenticated" | "configuration" | "workspace_missing"
+        );
     ExitCode::from(if setup { SETUP } else { TOOL_ERROR })
 }
 

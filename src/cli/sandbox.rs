@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::signals::told_to_stop;
 use super::terminal::Terminal;
 use crate::config::Config;
 use crate::sandbox::{FaultSpec, Sandbox, SandboxOptions};
@@ -39,28 +40,7 @@ pub(super) async fn run(
         sandbox.shutdown().await;
         return ExitCode::FAILURE;
     }
-    until_told_to_stop().await;
+    told_to_stop().await;
     sandbox.shutdown().await;
     ExitCode::SUCCESS
-}
-
-#[cfg(unix)]
-async fn until_told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
-}
-
-#[cfg(not(unix))]
-async fn until_told_to_stop() {
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::signals::told_to_stop;
 use crate::config::Config;
 use crate::mcp::stdio::{self, StdioTransport};
 use crate::mcp::{Server, Tools, Waiting};
@@ -27,7 +28,11 @@ pub(super) async fn serve(config: Arc<Config>, redactor: Redactor) -> ExitCode {
     let waiting = Waiting::AtMost(config.max_wait);
     let tools = Arc::new(Tools::new(runs.clone(), waiting, config.read_only, redactor));
     let shutdown = CancellationToken::new();
-    tokio::spawn(on_signal(shutdown.clone()));
+    let on_signal = shutdown.clone();
+    tokio::spawn(async move {
+        told_to_stop().await;
+        on_signal.cancel();
+    });
     let transport = StdioTransport::stdio(shutdown);
     let ended = stdio::serve(Server::new(tools), transport).await;
     runs.shut_down(GRACE).await;
@@ -37,30 +42,5 @@ pub(super) async fn serve(config: Arc<Config>, redactor: Redactor) -> ExitCode {
             tracing::error!(%error, "no session could be opened");
             ExitCode::FAILURE
         }
-    }
-}
-
-#[cfg(unix)]
-async fn on_signal(shutdown: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    ) else {
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hang_up.recv() => {}
-    }
-    shutdown.cancel();
-}
-
-#[cfg(not(unix))]
-async fn on_signal(shutdown: CancellationToken) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        shutdown.cancel();
     }
 }

@@ -44,6 +44,14 @@ pub enum RunError {
         /// Why.
         source: ApiError,
     },
+    /// A start that was refused some time ago, so nothing ever ran.
+    #[error("the run was never started: {}", failure.message)]
+    NeverStarted {
+        /// Our entry.
+        job: JobId,
+        /// Why.
+        failure: JobFailure,
+    },
     /// No usable answer to the start.
     #[error("no usable answer came to the start of the run; it may have started and be charged")]
     StartUnanswered {
@@ -242,6 +250,7 @@ impl RunError {
     pub fn job(&self) -> Option<&JobId> {
         match self {
             Self::StartRefused { job, .. }
+            | Self::NeverStarted { job, .. }
             | Self::StartUnanswered { job, .. }
             | Self::RunFailed { job, .. }
             | Self::RunCancelled { job }
@@ -290,6 +299,12 @@ impl RunError {
                 let (code, retryable, next) = of_api(source);
                 (code, NotCharged, retryable, next)
             }
+            Self::NeverStarted { .. } => (
+                "run_failed",
+                NotCharged,
+                true,
+                "nothing was bought: call `create_asset` again once the cause is mended".into(),
+            ),
             Self::StartUnanswered { job, .. } => (
                 "start_unanswered",
                 Unknown,
@@ -457,6 +472,7 @@ impl RunError {
             | Self::Watching { source, .. }
             | Self::Download { source, .. } => source.request_id.clone(),
             Self::StartUnanswered { failure: Some(failure), .. }
+            | Self::NeverStarted { failure, .. }
             | Self::RunFailed { failure, .. } => failure.request_id.clone(),
             _ => None,
         }

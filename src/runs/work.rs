@@ -81,7 +81,7 @@ impl Worker {
         let mut first_look = Duration::ZERO;
         if let Begin::Start = begin {
             first_look = self.start(&job).await?;
-            self.stage.send_replace(Stage::Rendering);
+            self.rendering();
             job = self.job().await?;
         } else if job.state == JobState::Starting {
             // We could take the lease, so whoever was to send the start is dead. Whether it
@@ -173,7 +173,7 @@ impl Worker {
             pause = match looked {
                 Ok(look) => match look.status {
                     RunStatus::Running => {
-                        self.stage.send_replace(Stage::Rendering);
+                        self.rendering();
                         look.poll_after
                     }
                     RunStatus::Complete(done) => {
@@ -348,7 +348,7 @@ impl Worker {
             match self.job().await?.state {
                 JobState::Starting => {}
                 JobState::Running | JobState::Finished => {
-                    self.stage.send_replace(Stage::Rendering);
+                    self.rendering();
                 }
                 _ => return Ok(None),
             }
@@ -356,6 +356,17 @@ impl Worker {
                 return Err(RunError::Timeout { job: self.id.clone() });
             }
         }
+    }
+
+    /// Those who wait are woken only when it is news.
+    fn rendering(&self) {
+        self.stage.send_if_modified(|stage| {
+            let news = !matches!(stage, Stage::Rendering);
+            if news {
+                *stage = Stage::Rendering;
+            }
+            news
+        });
     }
 
     async fn job(&self) -> Result<Job, RunError> {
@@ -395,13 +406,13 @@ pub(super) fn bad_end(job: &Job) -> Option<RunError> {
     let failure = job.failure.clone();
     match job.state {
         JobState::Unknown => Some(RunError::StartUnanswered { job: id, failure }),
-        JobState::Failed | JobState::Refused => Some(RunError::RunFailed {
+        JobState::Refused => {
+            Some(RunError::NeverStarted { job: id, failure: failure.unwrap_or_default() })
+        }
+        JobState::Failed => Some(RunError::RunFailed {
             job: id,
             failure: failure.unwrap_or_default(),
-            charged: match job.state {
-                JobState::Refused => Some(crate::layer::CreativeUnits::ZERO),
-                _ => job.charged,
-            },
+            charged: job.charged,
         }),
         JobState::Cancelled => Some(RunError::RunCancelled { job: id }),
         JobState::Starting | JobState::Running | JobState::Finished | JobState::Complete => None,

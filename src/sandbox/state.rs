@@ -71,8 +71,10 @@ impl Store {
         let uploads = directory.join("uploads");
         private_directory(directory).map_err(StoreError::Directory)?;
         private_directory(&uploads).map_err(StoreError::Directory)?;
+        let database = directory.join("state.db");
+        private_file(&database).map_err(StoreError::Directory)?;
         let options = SqliteConnectOptions::new()
-            .filename(directory.join("state.db"))
+            .filename(&database)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
@@ -156,6 +158,18 @@ async fn connect(
 
 async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     sqlx::query("PRAGMA user_version").fetch_one(connection).await?.try_get(0)
+}
+
+/// Makes the database's file before SQLite does; its companions get the same mode.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path).map(drop)
 }
 
 /// Makes a directory that only its owner can enter.

@@ -361,9 +361,10 @@ impl Outcome {
         job
     }
 
-    /// The error of a call that did not work: all fields there, exit 1.
+    /// The error of a call that did not work: all fields there, exit 1, or 3 where the token
+    /// itself is at fault.
     pub(crate) fn error(&self, code: &str) -> Problem {
-        self.failed(1, code)
+        self.failed(if code == "unauthenticated" { 3 } else { 1 }, code)
     }
 
     /// The error of a call that lacks credentials or settings: exit 3.
