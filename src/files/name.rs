@@ -511,7 +511,7 @@ mod tests {
     use super::*;
 
     fn below(text: &str) -> Result<(Vec<String>, Option<Wish>), FileError> {
-        SaveTo::parse(text)?.below(&[Path::new("/work/game"), Path::new("/real/game")])
+        SaveTo::parse(text)?.below(&[Path::new("/home/game"), Path::new("/real/game")])
     }
 
     /// Every way out of the folder that is known to have worked somewhere.
@@ -538,11 +538,11 @@ mod tests {
             "/",
             "/etc/passwd",
             "/etc/cron.d/x",
-            "/work/game_evil/x.png",
+            "/home/game_evil/x.png",
             "/work",
-            "/work/gam",
-            "/work/game/../x.png",
-            "/work/game/.git/config",
+            "/home/gam",
+            "/home/game/../x.png",
+            "/home/game/.git/config",
             "/WORK/game/x.png",
             "//server/share/x",
             "\\\\server\\share\\x",
@@ -644,7 +644,7 @@ mod tests {
             ("run.sh", "", Some(("run.sh", None))),
             ("knight.v2.png", "", Some(("knight.v2", Some("png")))),
             ("knight.png/", "knight.png", None),
-            ("/work/game/art/a.png", "art", Some(("a", Some("png")))),
+            ("/home/game/art/a.png", "art", Some(("a", Some("png")))),
             ("/real/game/", "", None),
             ("Ritter Kunibert.png", "", Some(("Ritter Kunibert", Some("png")))),
             ("騎士.png", "", Some(("騎士", Some("png")))),
