@@ -200,7 +200,12 @@ pub(super) fn unusable(error: ApiError) -> SetupProblem {
     SetupProblem {
         code: "configuration",
         message: format!("The connection can't be set up: {error}."),
-        next_step: format!("Correct or unset `{}` and `{}`.", names::CA_BUNDLE, names::PROXY),
+        next_step: format!(
+            "Correct or unset `{}` and `{}`; without any certificate authority on the machine, \
+             install them (`ca-certificates`) or name a bundle.",
+            names::CA_BUNDLE,
+            names::PROXY
+        ),
     }
 }
 

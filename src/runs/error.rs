@@ -524,7 +524,8 @@ fn of_api(error: &ApiError) -> (&'static str, bool, String) {
         ApiErrorKind::Network => (
             "network",
             true,
-            "check the connection, the proxy and `LAYER_API_BASE_URL`, then call again",
+            "check the connection, the proxy, `LAYER_API_BASE_URL` and, where a certificate is \
+             named, `LAYER_CA_BUNDLE`; then call again",
         ),
         ApiErrorKind::Timeout => ("timeout", true, "call again in a minute"),
         ApiErrorKind::BlockedHost => (
