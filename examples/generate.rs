@@ -80,6 +80,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             day: None,
         },
         now: jiff::Zoned::now,
+        redactor: layer_mcp::redact::Redactor::new(),
     });
     let request = AssetRequest {
         prompt: Prompt::try_from(prompt)?,

@@ -201,6 +201,7 @@ fn runs(config: Arc<Config>, redactor: Redactor) -> Runs {
         output_dir: config.output_dir.clone().ok_or_else(nowhere),
         limits: config.limits.clone(),
         now: jiff::Zoned::now,
+        redactor: redactor.clone(),
         connect: Box::new(LayerAccess::new(config, redactor)),
     })
 }

@@ -447,6 +447,14 @@ impl Reader<'_> {
                 return File::default();
             }
         };
+        #[cfg(unix)]
+        if std::fs::metadata(&path).is_ok_and(|file| {
+            std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o022 != 0
+        }) {
+            let place = path.display().to_string();
+            self.problem(&place, format!("others may write to it; run: chmod 600 {place}"));
+            return File::default();
+        }
         match toml::from_str(&text) {
             Ok(file) => file,
             Err(error) => {

@@ -35,6 +35,7 @@ mod name;
 mod preview;
 #[cfg(test)]
 mod samples;
+mod whole;
 
 pub use error::{DiskTrouble, FileError};
 pub use incoming::IncomingFile;

@@ -42,6 +42,16 @@ pub enum JournalError {
     Entry(&'static str),
 }
 
+impl JournalError {
+    /// True when another process held the file.
+    fn is_busy(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else { return false };
+        // SQLITE_BUSY and its extended codes.
+        let code = error.code().and_then(|code| code.parse::<u32>().ok());
+        code.is_some_and(|code| code & 0xff == 5)
+    }
+}
+
 /// What a purchase must stay below, in sums that the journal knows.
 #[derive(Clone, Debug, Default)]
 pub struct Budgets {
@@ -106,6 +116,20 @@ impl Journal {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match Self::connect(options.clone()).await {
+                // Turning on WAL does not wait for others who do the same at the first start.
+                Err(error) if error.is_busy() && tried < 20 => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn connect(options: SqliteConnectOptions) -> Result<Self, JournalError> {
         let pool = SqlitePoolOptions::new()
             .max_connections(2)
             .acquire_timeout(Duration::from_secs(15))
@@ -179,8 +203,8 @@ impl Journal {
         now: Timestamp,
     ) -> Result<(), JournalError> {
         sqlx::query(
-            "UPDATE jobs SET state = ?, inference = ?, estimated = coalesce(?, estimated), \
-             adjusted = ?, updated_at = ? WHERE id = ?",
+            "UPDATE jobs SET state = ?, inference = ?, named_at_start = ?, adjusted = ?, \
+             updated_at = ? WHERE id = ?",
         )
         .bind(JobState::Running.as_str())
         .bind(inference.as_str())
@@ -238,24 +262,60 @@ impl Journal {
         Ok(())
     }
 
-    /// The files are saved.
+    /// The files are saved. Writes all that is known of the run, in case an earlier step could
+    /// not be written.
     pub async fn record_complete(
         &self,
         id: &JobId,
+        inference: &InferenceId,
+        charged: Option<CreativeUnits>,
         files: &[SavedFile],
         adjusted: &[String],
         now: Timestamp,
     ) -> Result<(), JournalError> {
         sqlx::query(
-            "UPDATE jobs SET state = ?, files = ?, adjusted = ?, updated_at = ? WHERE id = ?",
+            "UPDATE jobs SET state = ?, inference = ?, charged = coalesce(?, charged), files = ?, \
+             adjusted = ?, updated_at = ? WHERE id = ?",
         )
         .bind(JobState::Complete.as_str())
+        .bind(inference.as_str())
+        .bind(charged.map(CreativeUnits::micros))
         .bind(json(&files)?)
         .bind(json(&adjusted)?)
         .bind(now.as_millisecond())
         .bind(id.as_str())
         .execute(&self.pool)
         .await?;
+        Ok(())
+    }
+
+    /// Some files are saved and others could not be.
+    pub async fn record_some_files(
+        &self,
+        id: &JobId,
+        files: &[SavedFile],
+    ) -> Result<(), JournalError> {
+        sqlx::query("UPDATE jobs SET files = ? WHERE id = ?")
+            .bind(json(&files)?)
+            .bind(id.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The files of a job that has none yet are to go somewhere else.
+    pub async fn redirect(
+        &self,
+        id: &JobId,
+        save_to: &str,
+        output_dir: &Path,
+    ) -> Result<(), JournalError> {
+        sqlx::query("UPDATE jobs SET save_to = ?, output_dir = ? WHERE id = ?")
+            .bind(save_to)
+            .bind(path_text(output_dir)?)
+            .bind(id.as_str())
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
@@ -415,7 +475,8 @@ async fn spent(
 ) -> Result<CreativeUnits, JournalError> {
     let micros: i64 = sqlx::query_scalar(
         "SELECT coalesce(sum(CASE WHEN state IN ('failed', 'cancelled', 'refused') \
-         THEN coalesce(charged, 0) ELSE coalesce(charged, estimated) END), 0) FROM jobs \
+         THEN coalesce(charged, 0) ELSE coalesce(charged, CASE WHEN named_at_start > estimated \
+         THEN named_at_start ELSE estimated END) END), 0) FROM jobs \
          WHERE (? IS NULL OR session = ?) AND created_at >= ?",
     )
     .bind(session)

@@ -38,6 +38,9 @@ impl Redactor {
         if secret.len() < MIN_SECRET {
             return;
         }
+        if let Some(rest) = secret.strip_prefix(TOKEN_PREFIX) {
+            self.register(rest);
+        }
         let replacement = if secret.starts_with(TOKEN_PREFIX) {
             secret.chars().take(TOKEN_HINT_LENGTH).chain([CUT]).collect()
         } else {

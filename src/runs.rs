@@ -21,7 +21,7 @@ pub use wait::{Patience, Progress, ProgressSink};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp, Zoned};
@@ -36,6 +36,7 @@ use crate::layer::{
     CancelOutcome, CreativeUnits, InferenceRequest, LayerClient, Model, Price, Workspace,
     WorkspaceId,
 };
+use crate::redact::Redactor;
 use choose::{Choice, choose};
 use place::{Place, off_the_reactor};
 use work::{Begin, Stage};
@@ -85,6 +86,8 @@ pub struct RunsSettings {
     pub limits: Limits,
     /// The clock, with the user's time zone.
     pub now: fn() -> Zoned,
+    /// Takes secrets out of what is kept on disk.
+    pub redactor: Redactor,
 }
 
 /// The use cases. Cheap to clone.
@@ -212,12 +215,14 @@ impl Runs {
         patience: Patience,
         progress: &ProgressSink,
     ) -> Result<JobReport, RunError> {
+        let began = Instant::now();
         let save_to = request.save_to.as_ref().map(|wish| wish.given().to_owned());
         let count = usize::from(request.count.get());
         let prompt = request.prompt.as_str().to_owned();
         // A place that can't be used is the cheapest thing to find out.
         let place = Place::open(self.output_dir()?, save_to.clone(), prompt, count).await?;
-        let prepared = self.prepare(request).await?;
+        let deadline = patience.before_a_start();
+        let prepared = within(deadline, self.prepare(request)).await?;
         let since = (!request.variation).then(|| self.inner.now() - SAME_REQUEST);
         let journal = self.inner.journal().await?;
         if let Some(since) = since {
@@ -227,7 +232,7 @@ impl Runs {
             }
         }
         place.check(prepared.choice.modality).await?;
-        let price = self.price(&prepared).await?;
+        let price = within(deadline, self.price(&prepared)).await?;
         self.allow(request, &prepared, price).await?;
         let new = self.new_job(&prepared, price, save_to.clone(), &place);
         let budgets = self.budgets();
@@ -242,7 +247,7 @@ impl Runs {
             }
         }
         let stage = self.begin(prepared.connection, &new.id, Begin::Start);
-        let waited = self.wait(&new.id, stage, patience, progress).await;
+        let waited = self.wait(&new.id, stage, patience.since(began), progress).await;
         let job = self.known_job(&new.id).await?;
         let chosen = format!("Model `{}` ({}).", prepared.choice.model.id, prepared.choice.reason);
         self.answer(job, waited, &chosen)
@@ -457,10 +462,24 @@ impl Runs {
         patience: Patience,
         progress: &ProgressSink,
     ) -> Result<JobReport, RunError> {
+        let wish = save_to.filter(|wish| {
+            Some(wish) != job.new.save_to.as_ref() || job.new.output_dir != place.folder()
+        });
+        let collectable = matches!(job.state, JobState::Running | JobState::Finished);
+        if let Some(wish) = &wish
+            && collectable
+            && job.files.is_empty()
+            && !self.is_at_work(job.id())
+        {
+            // Nothing lies at the old place yet, and it may be one that can't be used any more.
+            let journal = self.inner.journal().await?;
+            let written = journal.redirect(job.id(), wish, place.folder()).await;
+            written.map_err(RunError::journal)?;
+        }
         let waited = self.attend(&job, patience, progress).await?;
         let mut job = self.known_job(job.id()).await?;
-        let elsewhere = save_to.is_some()
-            && (save_to != job.new.save_to || job.new.output_dir != place.folder());
+        let elsewhere =
+            wish.is_some() && (wish != job.new.save_to || job.new.output_dir != place.folder());
         if elsewhere && job.state == JobState::Complete && !matches!(waited, Stage::Over(Err(_))) {
             let (place, files) = (place.clone(), job.files.clone());
             let folder = job.new.output_dir.clone();
@@ -476,6 +495,10 @@ impl Runs {
             "The same request was made before and is not paid for again (`variation: true` buys \
              a new one).",
         )
+    }
+
+    fn is_at_work(&self, id: &JobId) -> bool {
+        self.live().get(id).is_some_and(|stage| !matches!(*stage.borrow(), Stage::Over(_)))
     }
 
     /// Waits for a job, taking up the work on it when nobody in this process does it.
@@ -535,7 +558,8 @@ impl Runs {
             Stage::Over(Err(error)) => return Err(error),
             Stage::Over(Ok(())) => JobReport::saved_sentence(&job),
             Stage::Starting => "Layer has not answered yet.".to_owned(),
-            Stage::Rendering => "Layer is working on it.".to_owned(),
+            Stage::Rendering(None) => "Layer is working on it.".to_owned(),
+            Stage::Rendering(Some(warning)) => format!("The run was started. {warning}"),
             Stage::Fetching(..) => "It is done; its files are being fetched.".to_owned(),
         };
         Ok(JobReport::new(&job, format!("{message} {prefix}").trim_end().to_owned()))
@@ -563,6 +587,15 @@ impl Inner {
     fn now(&self) -> Timestamp {
         (self.settings.now)().timestamp()
     }
+}
+
+/// What must be known before a purchase is found out in time or not at all: a start that comes
+/// after its caller has given up would be a surprise.
+async fn within<T>(
+    deadline: tokio::time::Instant,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
+    tokio::time::timeout_at(deadline, work).await.unwrap_or(Err(RunError::TooSlow))
 }
 
 fn api(source: crate::layer::ApiError) -> RunError {

@@ -91,6 +91,13 @@ pub enum FileError {
         found: String,
     },
 
+    /// The bytes that came end before the file does.
+    #[error("what was to become `{path}` is cut short: its end is missing")]
+    CutShort {
+        /// The file it was to become.
+        path: String,
+    },
+
     /// A local file that is no asset.
     #[error("`{path}` is no asset: it {found}")]
     Unsupported {
@@ -126,7 +133,9 @@ impl FileError {
             Self::Exists { .. } => "file_exists",
             Self::NotFound { .. } => "file_not_found",
             Self::Disk { .. } | Self::Changed { .. } => "disk",
-            Self::TooLarge { .. } | Self::WrongType { .. } => "download_failed",
+            Self::TooLarge { .. } | Self::WrongType { .. } | Self::CutShort { .. } => {
+                "download_failed"
+            }
             Self::TooLargeToRead { .. } => "file_too_large",
             Self::Unsupported { .. } => "unsupported_file",
             Self::Undecodable { .. } | Self::TooManyPixels { .. } => "image_unreadable",
@@ -156,7 +165,7 @@ impl FileError {
                 "Files of this size are not fetched: take it from app.layer.ai."
             }
             Self::TooLargeToRead { .. } => "Give a smaller file.",
-            Self::WrongType { .. } => {
+            Self::WrongType { .. } | Self::CutShort { .. } => {
                 "Collect the result again; if it stays so, look at the job at Layer."
             }
             Self::Unsupported { .. } => {

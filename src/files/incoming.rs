@@ -11,6 +11,7 @@ use crate::files::{
     measure::measure,
     media::{HEAD_BYTES, MediaType, describe},
     name::Target,
+    whole::is_whole,
 };
 
 /// Bytes being downloaded into the output folder.
@@ -151,6 +152,7 @@ impl IncomingFile {
         file.seek(SeekFrom::Start(0)).map_err(broken)?;
         Read::by_ref(file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(broken)?;
         match MediaType::detect(&head, self.bytes) {
+            Some(media) if !is_whole(file, media, self.bytes) => Err(FileError::CutShort { path }),
             Some(media) => {
                 // Windows renames a file best when nobody holds it.
                 self.file = None;

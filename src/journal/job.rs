@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::files::SavedFile;
-use crate::layer::{CreativeUnits, InferenceId, InferenceRequest, Modality, Output, WorkspaceId};
+use crate::layer::{
+    ApiErrorKind, CreativeUnits, InferenceId, InferenceRequest, Modality, Output, WorkspaceId,
+};
 
 /// Our own id of a job: it exists before Layer has given one, and stays the same ever after.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -209,6 +211,9 @@ impl Job {
 pub struct JobFailure {
     /// One clause.
     pub message: String,
+    /// What kind of failure it was, when it was one of a call to Layer.
+    #[serde(default)]
+    pub kind: Option<ApiErrorKind>,
     /// The service's code.
     pub upstream_code: Option<String>,
     /// The id under which the service's support finds the request.

@@ -19,6 +19,7 @@ const STEPS: &[&[&str]] = &[&[
         modality TEXT NOT NULL,
         prompt TEXT NOT NULL,
         estimated BIGINT NOT NULL,
+        named_at_start BIGINT,
         charged BIGINT,
         save_to TEXT,
         output_dir TEXT NOT NULL,

@@ -53,7 +53,7 @@ impl Downloads {
 }
 
 fn blocked(message: &str) -> ApiError {
-    ApiError::new(ApiErrorKind::BlockedHost, Reached::NotSent, message)
+    ApiError::new(ApiErrorKind::BadAddress, Reached::NotSent, message)
 }
 
 fn bad(message: impl Into<String>) -> ApiError {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A call to Layer that failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
@@ -23,7 +25,8 @@ pub struct ApiError {
 }
 
 /// The failures that callers tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ApiErrorKind {
     /// The token is wrong, expired or revoked (401).
     Unauthenticated,
@@ -47,6 +50,8 @@ pub enum ApiErrorKind {
     Timeout,
     /// The address is one that this server never contacts.
     BlockedHost,
+    /// The address is of a kind that is never followed, whoever allows its host.
+    BadAddress,
     /// What came is larger than allowed, cut short, or too slow to be a file.
     BadDownload,
     /// The client can't be built from the settings: certificate bundle, proxy.

@@ -272,7 +272,7 @@ impl Http {
             request = request.header(header::CONTENT_LENGTH, "0");
         }
         let answer = match request.send().await {
-            Ok(response) => read_answer(response).await,
+            Ok(response) => self.read_answer(response).await,
             Err(error) => Err(transport(error)),
         };
         let (status, request_id) = match &answer {
@@ -288,6 +288,53 @@ impl Http {
             "api call"
         );
         answer.map(|(_, _, value)| value)
+    }
+
+    async fn read_answer(
+        &self,
+        response: reqwest::Response,
+    ) -> Result<(u16, Option<String>, Value), ApiError> {
+        let status = response.status().as_u16();
+        let request_id = request_id(response.headers());
+        let retry_after = retry_after(response.headers());
+        let body = read_capped(response).await.map(|body| self.without_token(body));
+        let succeeded = (200..300).contains(&status);
+        let with_answer = |error: ApiError| ApiError {
+            status: Some(status),
+            request_id: request_id.clone(),
+            retry_after,
+            ..error
+        };
+        if !succeeded {
+            let body = body.unwrap_or_default();
+            return Err(with_answer(refusal(status, &body)));
+        }
+        let value = serde_json::from_slice(&body.map_err(with_answer)?).map_err(|_| {
+            with_answer(ApiError::new(
+                ApiErrorKind::Service,
+                Reached::Unknown,
+                format!("the service answered {status} with something that is not JSON"),
+            ))
+        })?;
+        Ok((status, request_id, value))
+    }
+
+    /// A service that echoes the token must not get it into errors, the journal or file names:
+    /// what follows `pat_` is the secret, and is taken out before the body is looked at.
+    fn without_token(&self, mut body: Vec<u8>) -> Vec<u8> {
+        let token = self.token.expose();
+        let secret = token.strip_prefix("pat_").unwrap_or(token).as_bytes();
+        let mut from = 0;
+        while let Some(rest) = body.get(from..)
+            && let Some(at) = rest.windows(secret.len().max(1)).position(|part| part == secret)
+        {
+            let end = from + at + secret.len();
+            if let Some(echo) = body.get_mut(from + at..end) {
+                echo.fill(b'*');
+            }
+            from = end;
+        }
+        body
     }
 
     fn authorization(&self) -> Result<HeaderValue, ApiError> {
@@ -326,34 +373,6 @@ fn pause_before(tried: u32, asked: Option<Duration>) -> Duration {
     }
 }
 
-async fn read_answer(
-    response: reqwest::Response,
-) -> Result<(u16, Option<String>, Value), ApiError> {
-    let status = response.status().as_u16();
-    let request_id = request_id(response.headers());
-    let retry_after = retry_after(response.headers());
-    let body = read_capped(response).await;
-    let succeeded = (200..300).contains(&status);
-    let with_answer = |error: ApiError| ApiError {
-        status: Some(status),
-        request_id: request_id.clone(),
-        retry_after,
-        ..error
-    };
-    if !succeeded {
-        let body = body.unwrap_or_default();
-        return Err(with_answer(refusal(status, &body)));
-    }
-    let value = serde_json::from_slice(&body.map_err(with_answer)?).map_err(|_| {
-        with_answer(ApiError::new(
-            ApiErrorKind::Service,
-            Reached::Unknown,
-            format!("the service answered {status} with something that is not JSON"),
-        ))
-    })?;
-    Ok((status, request_id, value))
-}
-
 async fn read_capped(mut response: reqwest::Response) -> Result<Vec<u8>, ApiError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
@@ -387,8 +406,9 @@ fn refusal(status: u16, body: &[u8]) -> ApiError {
         (404 | 410, _) => ApiErrorKind::NotFound,
         _ => ApiErrorKind::InvalidRequest,
     };
+    // A redirect may say "it is done, look there", and a conflict "it is under way already".
     let reached = match status {
-        500.. | 408 => Reached::Unknown,
+        500.. | 300..=399 | 408 | 409 => Reached::Unknown,
         _ => Reached::Refused,
     };
     let message = match (status, said) {
@@ -502,7 +522,7 @@ mod tests {
     fn every_status_has_its_meaning_for_the_money() {
         for status in 300..600 {
             let error = refusal(status, b"");
-            let unknown = status >= 500 || status == 408;
+            let unknown = status >= 500 || status < 400 || status == 408 || status == 409;
             assert_eq!(error.may_have_happened(), unknown, "{status}");
             let repeated = matches!(status, 408 | 429 | 500 | 502 | 503 | 504);
             let error = ApiError { status: Some(status), ..error };

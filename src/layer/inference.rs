@@ -174,7 +174,9 @@ pub struct Inference {
 pub struct Output {
     /// Its id at Layer, by which it can be used again without an upload.
     pub file_id: Option<FileId>,
-    /// Where it lies. Unchecked: the download decides whether it goes there.
+    /// Where it lies. Unchecked: the download decides whether it goes there. Never kept on disk:
+    /// it may be signed, and it dies.
+    #[serde(skip)]
     pub url: String,
 }
 

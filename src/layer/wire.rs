@@ -155,20 +155,21 @@ pub(super) fn price(body: &Value) -> Parsed<Price> {
         available,
         sufficient: body
             .get("has_sufficient_creative_units")
-            .and_then(Value::as_bool)
+            .and_then(truth)
             .unwrap_or(available >= estimated),
     })
 }
 
 pub(super) fn started(body: &Value) -> Parsed<Started> {
-    let id = string(body, &["inference_id", "id"])
+    let id = id_text(body, &["inference_id", "id"])
         .and_then(|id| id.parse().ok())
         .ok_or(Malformed("inference_id"))?;
     let normalized = body.get("normalized_parameters");
     let used = |name| normalized.and_then(|all| number(all.get(name)));
     Ok(Started {
         id,
-        estimated: units(body.get("estimated_price_creative_units")),
+        estimated: units(body.get("estimated_price_creative_units"))
+            .filter(|named| *named >= CreativeUnits::ZERO),
         poll_after: poll_interval(number(body.get("poll_interval_seconds"))),
         normalized: Normalized {
             width: used("width"),
@@ -183,7 +184,9 @@ pub(super) fn inference(body: &Value) -> Parsed<Inference> {
     let word = string(body, &["status"]).ok_or(Malformed("status"))?;
     let charged = ["actual_price_creative_units", "price_creative_units"]
         .into_iter()
-        .find_map(|name| units(body.get(name)));
+        .find_map(|name| units(body.get(name)))
+        // No run pays its user; a negative number would only widen a budget.
+        .filter(|charged| *charged >= CreativeUnits::ZERO);
     let status = match fold_status(word) {
         StatusWord::Running => RunStatus::Running,
         StatusWord::Cancelled => RunStatus::Cancelled,
@@ -295,7 +298,11 @@ fn validation(details: &[Value]) -> String {
 
 fn string<'a>(value: &'a Value, names: &[&str]) -> Option<&'a str> {
     let fields: &Map<String, Value> = value.as_object()?;
-    names.iter().find_map(|name| fields.get(*name).and_then(Value::as_str))
+    let text = |name: &&str| fields.get(*name).and_then(Value::as_str);
+    names.iter().find_map(text).filter(|text| !text.is_empty()).or_else(|| {
+        // An empty field is no answer while another may hold one.
+        names.iter().filter_map(text).find(|text| !text.is_empty())
+    })
 }
 
 fn number(value: Option<&Value>) -> Option<f64> {
@@ -304,6 +311,23 @@ fn number(value: Option<&Value>) -> Option<f64> {
         Value::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
         _ => None,
     }
+}
+
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(truth) => Some(*truth),
+        Value::String(word) => word.trim().to_ascii_lowercase().parse().ok(),
+        _ => None,
+    }
+}
+
+/// An id, which may come as a number.
+fn id_text(value: &Value, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| match value.get(name)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
 }
 
 fn units(value: Option<&Value>) -> Option<CreativeUnits> {

@@ -219,6 +219,7 @@ fn data(value: &impl Serialize) -> Result<Answer, ErrorReport> {
             next_step: "Call `list_jobs` to see what was done.".to_owned(),
             request_id: None,
             job_id: None,
+            files: Vec::new(),
         }),
     }
 }

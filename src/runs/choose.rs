@@ -28,14 +28,24 @@ pub(super) fn choose(request: &AssetRequest, models: &[Model]) -> Result<Choice,
 }
 
 fn by_name(request: &AssetRequest, name: &str, models: &[Model]) -> Result<Choice, RunError> {
-    let named = models
-        .iter()
-        .find(|model| model.id.as_str() == name)
-        .or_else(|| models.iter().find(|model| model.is_named(name)))
-        .ok_or_else(|| RunError::ModelNotFound {
-            asked: crate::redact::clean_line(name, 100),
-            near: near(name, models),
-        })?;
+    let of_that_name: Vec<&Model> = match models.iter().find(|model| model.id.as_str() == name) {
+        Some(exact) => vec![exact],
+        None => models.iter().filter(|model| model.is_named(name)).collect(),
+    };
+    if let [_, _, ..] = of_that_name.as_slice() {
+        let ids: Vec<String> = of_that_name.iter().map(|model| format!("`{}`", model.id)).collect();
+        return Err(RunError::Argument {
+            field: "model",
+            message: format!(
+                "several models have this name; name one by its id: {}",
+                ids.join(", ")
+            ),
+        });
+    }
+    let named = of_that_name.first().copied().ok_or_else(|| RunError::ModelNotFound {
+        asked: crate::redact::clean_line(name, 100),
+        near: near(name, models),
+    })?;
     let modality = match (named.modality, request.use_case) {
         (Some(modality), _) => modality,
         (None, use_case) => use_case.unwrap_or_default().modality(),
@@ -107,10 +117,7 @@ fn by_use_case(
                 reason: format!("Layer's first for {}{can}", use_case.as_str()),
             })
         }
-        None if suited.is_empty() => Err(RunError::ModelNotFound {
-            asked: format!("a model for {}", use_case.as_str()),
-            near: Vec::new(),
-        }),
+        None if suited.is_empty() => Err(RunError::NoModelFor { use_case: use_case.as_str() }),
         None => Err(RunError::Argument {
             field: wishes.first().map_or("use_case", |wish| wish.argument),
             message: format!(

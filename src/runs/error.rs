@@ -1,12 +1,14 @@
 //! What can go wrong in a use case: what happened, what became of the money, what to do next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::files::FileError;
+use super::report::FileReport;
+use crate::files::{FileError, SavedFile};
 use crate::journal::{JobFailure, JobId, JournalError};
-use crate::layer::{ApiError, ApiErrorKind, CreativeUnits};
+use crate::layer::{ApiError, ApiErrorKind, CreativeUnits, InferenceId};
 
 /// A use case that did not reach its end.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,12 +32,21 @@ pub enum RunError {
         /// Models that sound like it.
         near: Vec<String>,
     },
+    /// The workspace has no model for a purpose.
+    #[error("this workspace has no model for `{use_case}`")]
+    NoModelFor {
+        /// The purpose.
+        use_case: &'static str,
+    },
     /// A call that costs nothing failed, before anything was started.
     #[error("{source}")]
     Layer {
         /// Why.
         source: ApiError,
     },
+    /// The models or the price took longer than the caller wants to wait.
+    #[error("Layer did not tell its models or the price in time; nothing was started")]
+    TooSlow,
     /// The service refused the start, or it never left.
     #[error("the run was not started: {source}")]
     StartRefused {
@@ -97,6 +108,22 @@ pub enum RunError {
         job: JobId,
         /// Why.
         source: ApiError,
+        /// The files of the same job that could.
+        saved: Vec<SavedFile>,
+    },
+    /// The run is done and paid, and the journal can't take it.
+    #[error(
+        "the run `{inference}` is complete at Layer, but the journal can't be written: {source}"
+    )]
+    Unrecorded {
+        /// Our entry.
+        job: JobId,
+        /// Layer's id, which stands nowhere else but in the log.
+        inference: InferenceId,
+        /// Why.
+        source: Arc<JournalError>,
+        /// What was saved all the same.
+        saved: Vec<SavedFile>,
     },
     /// A file could not be written, read or named.
     #[error("{source}")]
@@ -219,6 +246,9 @@ pub struct ErrorReport {
     /// The job, when there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<JobId>,
+    /// Files of the job that were saved all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileReport>,
 }
 
 impl From<FileError> for RunError {
@@ -257,6 +287,7 @@ impl RunError {
             | Self::Watching { job, .. }
             | Self::NoFiles { job }
             | Self::Download { job, .. }
+            | Self::Unrecorded { job, .. }
             | Self::Timeout { job }
             | Self::Internal { job } => Some(job),
             Self::File { job, .. } | Self::Journal { job, .. } => job.as_ref(),
@@ -280,6 +311,12 @@ impl RunError {
                 false,
                 "correct the argument and call again".into(),
             ),
+            Self::NoModelFor { .. } => (
+                "model_not_found",
+                NotCharged,
+                false,
+                "call `list_models` to see what the workspace has, or ask its owner".into(),
+            ),
             Self::ModelNotFound { near, .. } if near.is_empty() => (
                 "model_not_found",
                 NotCharged,
@@ -299,20 +336,22 @@ impl RunError {
                 let (code, retryable, next) = of_api(source);
                 (code, NotCharged, retryable, next)
             }
-            Self::NeverStarted { .. } => (
-                "run_failed",
-                NotCharged,
-                true,
-                "nothing was bought: call `create_asset` again once the cause is mended".into(),
-            ),
+            Self::TooSlow => ("timeout", NotCharged, true, "call again in a minute".into()),
+            Self::NeverStarted { failure, .. } => match failure.kind {
+                Some(kind) => {
+                    let (code, retryable, next) = of_kind(kind, None);
+                    (code, NotCharged, retryable, next)
+                }
+                None => ("run_failed", NotCharged, true, "call `create_asset` again".into()),
+            },
             Self::StartUnanswered { job, .. } => (
                 "start_unanswered",
                 Unknown,
                 false,
                 format!(
-                    "don't repeat the call: it could pay twice. Look at app.layer.ai whether the \
-                     run is there; if it is not, `variation: true` buys a new one. The entry is \
-                     job `{job}`"
+                    "don't repeat the call: it could pay twice. Ask the user to look at app.layer.ai \
+                     whether the run is there; only when they say that it is not, `variation: \
+                     true` buys a new one. The entry is job `{job}`"
                 ),
             ),
             Self::RunFailed { failure, charged, .. } => {
@@ -347,7 +386,7 @@ impl RunError {
                 (code, Unknown, true, next)
             }
             Self::NoFiles { job } => ("download_failed", Charged, true, collect(job)),
-            Self::Download { job, source } if source.kind == ApiErrorKind::BlockedHost => (
+            Self::Download { job, source, .. } if source.kind == ApiErrorKind::BlockedHost => (
                 "blocked_host",
                 Charged,
                 true,
@@ -357,13 +396,32 @@ impl RunError {
                     collect(job)
                 ),
             ),
+            Self::Download { job, source, .. } if source.kind == ApiErrorKind::BadAddress => (
+                "blocked_host",
+                Charged,
+                true,
+                format!(
+                    "such an address is never followed, whatever the settings say; {}, or fetch \
+                     the file at app.layer.ai",
+                    collect(job)
+                ),
+            ),
             Self::Download { job, .. } => ("download_failed", Charged, true, collect(job)),
+            Self::Unrecorded { inference, .. } => (
+                "journal",
+                Charged,
+                false,
+                format!(
+                    "make room on the disk, or end what locks the journal. Don't buy it again: \
+                     the run is at app.layer.ai under the id `{inference}`"
+                ),
+            ),
             Self::File { job, source } => match job {
                 Some(job) => (
                     source.code(),
                     Charged,
                     true,
-                    format!("{}; then {}", source.next_step(), collect(job)),
+                    format!("{}; then {}", source.next_step().trim_end_matches('.'), collect(job)),
                 ),
                 None => (source.code(), NotCharged, false, source.next_step().to_owned()),
             },
@@ -431,6 +489,14 @@ impl RunError {
             next_step: sentence_case(&next_step),
             request_id: self.request_id(),
             job_id: self.job().cloned(),
+            files: self.saved().iter().map(FileReport::from).collect(),
+        }
+    }
+
+    fn saved(&self) -> &[SavedFile] {
+        match self {
+            Self::Download { saved, .. } | Self::Unrecorded { saved, .. } => saved,
+            _ => &[],
         }
     }
 
@@ -482,7 +548,11 @@ impl RunError {
 /// Code, whether a repetition can help, and the next step, for a failure after which nothing is
 /// charged.
 fn of_api(error: &ApiError) -> (&'static str, bool, String) {
-    let (code, retryable, next) = match error.kind {
+    of_kind(error.kind, error.retry_after)
+}
+
+fn of_kind(kind: ApiErrorKind, retry_after: Option<Duration>) -> (&'static str, bool, String) {
+    let (code, retryable, next) = match kind {
         ApiErrorKind::Unauthenticated => (
             "unauthenticated",
             false,
@@ -514,7 +584,7 @@ fn of_api(error: &ApiError) -> (&'static str, bool, String) {
             ("invalid_argument", false, "correct what the service names, or take another model")
         }
         ApiErrorKind::RateLimited => {
-            let wait = error.retry_after.map_or(30, |wait| wait.as_secs().max(1));
+            let wait = retry_after.map_or(30, |wait| wait.as_secs().max(1));
             let next = format!("wait {wait} seconds, then call again");
             return ("rate_limited", true, next);
         }
@@ -533,6 +603,7 @@ fn of_api(error: &ApiError) -> (&'static str, bool, String) {
             false,
             "if the host is to be trusted, the user can add it to `LAYER_ALLOWED_HOSTS`",
         ),
+        ApiErrorKind::BadAddress => ("blocked_host", true, "call again"),
         ApiErrorKind::BadDownload => ("download_failed", true, "call again"),
         ApiErrorKind::Configuration => (
             "configuration",

@@ -19,7 +19,7 @@ impl TryFrom<String> for Prompt {
 
     fn try_from(text: String) -> Result<Self, String> {
         let length = text.chars().count();
-        if text.trim().is_empty() {
+        if crate::redact::clean(&text, usize::MAX).trim().is_empty() {
             Err("a prompt can't be empty: describe what to make".to_owned())
         } else if length > 100_000 {
             Err(format!("a prompt has at most 100,000 characters; this one has {length}"))

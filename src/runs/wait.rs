@@ -18,6 +18,25 @@ pub enum Patience {
     ToTheEnd,
 }
 
+impl Patience {
+    /// Until when a purchase may be prepared: models listed, price asked.
+    pub(super) fn before_a_start(self) -> tokio::time::Instant {
+        let limit = match self {
+            Self::UpTo(limit) => limit.max(FIRST_LOOK),
+            Self::ToTheEnd => Duration::from_secs(120),
+        };
+        tokio::time::Instant::now() + limit
+    }
+
+    /// What is left of it.
+    pub(super) fn since(self, began: Instant) -> Self {
+        match self {
+            Self::UpTo(limit) => Self::UpTo(limit.saturating_sub(began.elapsed())),
+            Self::ToTheEnd => Self::ToTheEnd,
+        }
+    }
+}
+
 /// Something to tell those who wait.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
@@ -88,7 +107,7 @@ fn tell(stage: &Stage, waited: Duration, so_far: f64) -> Progress {
     let seconds = waited.as_secs();
     let (percent, message) = match stage {
         Stage::Starting => (1.0, "starting".to_owned()),
-        Stage::Rendering => {
+        Stage::Rendering(_) => {
             let share = 1.0 - (-waited.as_secs_f64() / 30.0).exp();
             (2.0 + 88.0 * share, format!("rendering at Layer, {seconds} s"))
         }

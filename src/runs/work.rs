@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::error::RunError;
 use super::place::{Place, adjusted};
 use super::{Connection, Inner};
-use crate::files::{OutputDir, SavedFile};
+use crate::files::{FileError, OutputDir, SavedFile};
 use crate::journal::{Job, JobFailure, JobId, JobState, LEASE};
 use crate::layer::{
-    ApiError, ApiErrorKind, Failure, InferenceId, Modality, Output, RunStatus, Started,
+    ApiError, ApiErrorKind, Completed, Failure, InferenceId, Modality, Output, RunStatus, Started,
 };
 
 /// Where the work on a job is, for those who wait.
@@ -20,8 +21,8 @@ use crate::layer::{
 pub(super) enum Stage {
     /// The start is being sent, or the run is being looked up for the first time.
     Starting,
-    /// Layer works on it.
-    Rendering,
+    /// Layer works on it; with a word of warning where something is amiss.
+    Rendering(Option<String>),
     /// Files are being fetched: this one of so many.
     Fetching(usize, usize),
     /// The work is over; the journal has the result unless it is an error.
@@ -79,10 +80,15 @@ impl Worker {
     async fn held(&self, begin: Begin) -> Result<(), RunError> {
         let mut job = self.job().await?;
         let mut first_look = Duration::ZERO;
+        let mut unrecorded = None;
         if let Begin::Start = begin {
-            first_look = self.start(&job).await?;
-            self.rendering();
-            job = self.job().await?;
+            let started = self.start(&job).await?;
+            job.state = JobState::Running;
+            job.inference = Some(started.id.clone());
+            job.adjusted = said_at_start(&job, &started);
+            unrecorded = self.record_started(&job, &started).await;
+            self.rendering(unrecorded.is_some().then(|| not_written(&started.id)));
+            first_look = started.poll_after;
         } else if job.state == JobState::Starting {
             // We could take the lease, so whoever was to send the start is dead. Whether it
             // was sent nobody knows.
@@ -101,27 +107,43 @@ impl Worker {
         if job.state == JobState::Complete && self.files_are_there(&job).await {
             return Ok(());
         }
-        let outputs = self.watch(&job, &inference, first_look).await?;
-        let files = self.fetch_all(&job, &inference, outputs).await?;
+        let done = self.watch(&job, &inference, first_look).await?;
+        let files = self.fetch_all(&job, &inference, done.outputs).await?;
+        if let Some(recorder) = unrecorded {
+            recorder.abort();
+        }
         let adjusted = adjusted(&job, &files);
-        self.inner
-            .journal()
-            .await?
-            .record_complete(&self.id, &files, &adjusted, self.inner.now())
-            .await
-            .map_err(|error| RunError::journal(error).of_job(&self.id))
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let journal = self.inner.journal().await?;
+            let (now, charged) = (self.inner.now(), done.charged);
+            let written = journal
+                .record_complete(&self.id, &inference, charged, &files, &adjusted, now)
+                .await;
+            match written {
+                Ok(()) => return Ok(()),
+                Err(error) if tried >= TRIES => {
+                    return Err(RunError::Unrecorded {
+                        job: self.id.clone(),
+                        inference,
+                        source: Arc::new(error),
+                        saved: files,
+                    });
+                }
+                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            }
+        }
     }
 
-    /// Sends the start: once, here, and nowhere else. Returns when to look first.
-    async fn start(&self, job: &Job) -> Result<Duration, RunError> {
+    /// Sends the start: once, here, and nowhere else.
+    async fn start(&self, job: &Job) -> Result<Started, RunError> {
         let sent = self.connection.client.start(&job.new.workspace, &job.new.request).await;
         match sent {
             Ok(started) => {
                 // In the log first: should the journal fail now, a person can still find the run.
                 tracing::info!(job = %self.id, inference = %started.id, "run started");
-                let adjusted = started.normalized.differences(&job.new.request);
-                self.record_started(&started, &adjusted).await?;
-                Ok(started.poll_after)
+                Ok(started)
             }
             Err(error) => {
                 let failure = failure_of(&error);
@@ -137,23 +159,30 @@ impl Worker {
         }
     }
 
-    /// Writes down Layer's id, which is paid for; a moment's trouble must not lose it.
-    async fn record_started(&self, started: &Started, adjusted: &[String]) -> Result<(), RunError> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            let journal = self.inner.journal().await?;
-            let now = self.inner.now();
-            let written = journal
-                .record_started(&self.id, &started.id, started.estimated, adjusted, now)
-                .await;
-            match written {
-                Ok(()) => return Ok(()),
-                Err(error) if tried >= TRIES => {
-                    return Err(RunError::journal(error).of_job(&self.id));
+    /// Writes down Layer's id, which is paid for. Where that takes long, the work goes on with the
+    /// id in memory, and the attempts go on beside it.
+    async fn record_started(&self, job: &Job, started: &Started) -> Option<JoinHandle<()>> {
+        let (inner, id) = (self.inner.clone(), self.id.clone());
+        let (started, adjusted) = (started.clone(), job.adjusted.clone());
+        let mut recorder = tokio::spawn(async move {
+            loop {
+                if let Ok(journal) = inner.journal().await {
+                    let (inference, now) = (&started.id, inner.now());
+                    let named = started.estimated;
+                    match journal.record_started(&id, inference, named, &adjusted, now).await {
+                        Ok(()) => return,
+                        Err(error) => tracing::error!(
+                            job = %id, inference = %started.id, %error,
+                            "a run that was started can't be written down yet"
+                        ),
+                    }
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(300)).await,
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
+        });
+        match tokio::time::timeout(Duration::from_secs(2), &mut recorder).await {
+            Ok(_) => None,
+            Err(_) => Some(recorder),
         }
     }
 
@@ -164,7 +193,7 @@ impl Worker {
         job: &Job,
         inference: &InferenceId,
         first_look: Duration,
-    ) -> Result<Vec<Output>, RunError> {
+    ) -> Result<Completed, RunError> {
         let deadline = Instant::now() + longest_run(job.new.modality);
         let mut pause = first_look;
         loop {
@@ -173,25 +202,24 @@ impl Worker {
             pause = match looked {
                 Ok(look) => match look.status {
                     RunStatus::Running => {
-                        self.rendering();
+                        if !self.is_unwritten() {
+                            self.rendering(None);
+                        }
                         look.poll_after
                     }
                     RunStatus::Complete(done) => {
-                        self.inner
-                            .journal()
-                            .await?
-                            .record_finished(
-                                &self.id,
-                                &done.outputs,
-                                done.charged,
-                                self.inner.now(),
-                            )
-                            .await
-                            .map_err(|error| RunError::journal(error).of_job(&self.id))?;
                         if done.outputs.is_empty() {
                             return Err(RunError::NoFiles { job: self.id.clone() });
                         }
-                        return Ok(done.outputs);
+                        let journal = self.inner.journal().await?;
+                        let now = self.inner.now();
+                        let written = journal
+                            .record_finished(&self.id, &done.outputs, done.charged, now)
+                            .await;
+                        if let Err(error) = written {
+                            tracing::warn!(job = %self.id, %error, "written again with the files");
+                        }
+                        return Ok(done);
                     }
                     RunStatus::Failed(failed) => return Err(self.run_failed(failed).await?),
                     RunStatus::Cancelled => {
@@ -200,10 +228,14 @@ impl Worker {
                     }
                 },
                 // The client has repeated it already; a longer trouble is waited out.
-                Err(error) if is_passing(&error) => error
-                    .retry_after
-                    .unwrap_or(Duration::from_secs(5))
-                    .clamp(Duration::from_secs(1), Duration::from_secs(60)),
+                Err(error) if is_passing(&error) => {
+                    let said = self.inner.settings.redactor.redact(&error.message).into_owned();
+                    self.rendering(Some(format!(
+                        "Its state can't be read at the moment ({said})."
+                    )));
+                    let pause = error.retry_after.unwrap_or(Duration::from_secs(5));
+                    pause.clamp(Duration::from_secs(1), Duration::from_secs(60))
+                }
                 Err(source) => return Err(RunError::Watching { job: self.id.clone(), source }),
             };
             if Instant::now() + pause > deadline {
@@ -216,7 +248,7 @@ impl Worker {
         let failure = JobFailure {
             message: failed.message.unwrap_or_default(),
             upstream_code: failed.code,
-            request_id: None,
+            ..JobFailure::default()
         };
         self.fail(JobState::Failed, failure.clone(), failed.charged).await?;
         Ok(RunError::RunFailed { job: self.id.clone(), failure, charged: failed.charged })
@@ -231,36 +263,67 @@ impl Worker {
         let total = outputs.len();
         let place = Place::of(job, total).await.map_err(|error| error.of_job(&self.id))?;
         let mut files = Vec::with_capacity(total);
+        let mut trouble = None;
         for index in 0..total {
             self.stage.send_replace(Stage::Fetching(index + 1, total));
-            let mut tried = 0;
-            let file = loop {
-                tried += 1;
-                let Some(output) = outputs.get(index) else {
-                    return Err(RunError::NoFiles { job: self.id.clone() });
-                };
-                let error = match self.fetch(output, &place, index).await {
-                    Ok(file) => break file,
-                    Err(error) => error,
-                };
-                let RunError::Download { source, .. } = &error else { return Err(error) };
-                let link_died = matches!(source.status, Some(401 | 403 | 404 | 410));
-                if tried >= TRIES || !(is_passing(source) || link_died) {
-                    return Err(error);
-                }
-                tokio::time::sleep(Duration::from_millis(500 * u64::from(tried))).await;
-                if link_died
-                    && let Ok(look) =
-                        self.connection.client.inference(&job.new.workspace, inference).await
-                    && let RunStatus::Complete(done) = look.status
-                    && done.outputs.len() == total
-                {
-                    outputs = done.outputs;
-                }
-            };
-            files.push(file);
+            match self.fetch_patiently(job, inference, &mut outputs, &place, index).await {
+                Ok(file) => files.push(file),
+                // The others are paid for as well.
+                Err(RunError::Download { source, .. }) => trouble = Some(source),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(files)
+        let Some(source) = trouble else { return Ok(files) };
+        if !files.is_empty() {
+            let written = self.inner.journal().await?.record_some_files(&self.id, &files).await;
+            written.map_err(|error| RunError::journal(error).of_job(&self.id))?;
+        }
+        Err(RunError::Download { job: self.id.clone(), source, saved: files })
+    }
+
+    /// Fetches one file, a few times where that may help, and under a fresh address when the old
+    /// one died.
+    async fn fetch_patiently(
+        &self,
+        job: &Job,
+        inference: &InferenceId,
+        outputs: &mut Vec<Output>,
+        place: &Place,
+        index: usize,
+    ) -> Result<SavedFile, RunError> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let Some(output) = outputs.get(index) else {
+                return Err(RunError::NoFiles { job: self.id.clone() });
+            };
+            let error = match self.fetch(output, place, index).await {
+                Ok(file) => return Ok(file),
+                Err(error) => error,
+            };
+            let (may_pass, link_died) = match &error {
+                RunError::Download { source, .. } => {
+                    let died = matches!(source.status, Some(401 | 403 | 404 | 410));
+                    (is_passing(source) || died, died)
+                }
+                RunError::File { source, .. } => {
+                    (matches!(source.as_ref(), FileError::CutShort { .. }), false)
+                }
+                _ => (false, false),
+            };
+            if tried >= TRIES || !may_pass {
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_millis(500 * u64::from(tried))).await;
+            if link_died
+                && let Ok(look) =
+                    self.connection.client.inference(&job.new.workspace, inference).await
+                && let RunStatus::Complete(done) = look.status
+                && done.outputs.len() == outputs.len()
+            {
+                *outputs = done.outputs;
+            }
+        }
     }
 
     /// Streams one file to the disk; the network and the disk take turns through a short queue.
@@ -270,7 +333,8 @@ impl Worker {
         place: &Place,
         index: usize,
     ) -> Result<SavedFile, RunError> {
-        let broken = |source| RunError::Download { job: self.id.clone(), source };
+        let broken =
+            |source| RunError::Download { job: self.id.clone(), source, saved: Vec::new() };
         let mut download = self.connection.client.download(output).await.map_err(broken)?;
         let (queue, mut chunks) = tokio::sync::mpsc::channel::<Option<Vec<u8>>>(8);
         let place = place.clone();
@@ -348,7 +412,7 @@ impl Worker {
             match self.job().await?.state {
                 JobState::Starting => {}
                 JobState::Running | JobState::Finished => {
-                    self.rendering();
+                    self.rendering(None);
                 }
                 _ => return Ok(None),
             }
@@ -359,14 +423,29 @@ impl Worker {
     }
 
     /// Those who wait are woken only when it is news.
-    fn rendering(&self) {
+    fn rendering(&self, warning: Option<String>) {
         self.stage.send_if_modified(|stage| {
-            let news = !matches!(stage, Stage::Rendering);
+            let news = !matches!(stage, Stage::Rendering(said) if *said == warning);
             if news {
-                *stage = Stage::Rendering;
+                *stage = Stage::Rendering(warning);
             }
             news
         });
+    }
+
+    fn is_unwritten(&self) -> bool {
+        matches!(&*self.stage.borrow(), Stage::Rendering(Some(said)) if said.starts_with(UNWRITTEN))
+    }
+
+    /// What is kept on disk holds no secret, whatever a service echoes.
+    fn redacted(&self, failure: JobFailure) -> JobFailure {
+        let clean = |text: String| self.inner.settings.redactor.redact(&text).into_owned();
+        JobFailure {
+            message: clean(failure.message),
+            upstream_code: failure.upstream_code.map(clean),
+            request_id: failure.request_id.map(clean),
+            ..failure
+        }
     }
 
     async fn job(&self) -> Result<Job, RunError> {
@@ -394,10 +473,33 @@ impl Worker {
         self.inner
             .journal()
             .await?
-            .record_failure(&self.id, state, &failure, charged, self.inner.now())
+            .record_failure(&self.id, state, &self.redacted(failure), charged, self.inner.now())
             .await
             .map_err(|error| RunError::journal(error).of_job(&self.id))
     }
+}
+
+const UNWRITTEN: &str = "It can't be written down yet";
+
+fn not_written(inference: &InferenceId) -> String {
+    format!(
+        "{UNWRITTEN}, because the journal is locked or its disk is full; Layer's id of the run is \
+         `{inference}`."
+    )
+}
+
+/// What the service changed as it accepted the request, the price among it.
+fn said_at_start(job: &Job, started: &Started) -> Vec<String> {
+    let mut said = started.normalized.differences(&job.new.request);
+    if let Some(named) = started.estimated
+        && named > job.new.estimated
+    {
+        said.push(format!(
+            "price: estimated {}, at the start Layer named {named}",
+            job.new.estimated
+        ));
+    }
+    said
 }
 
 /// The error that a job in this state means; `None` while it may still lead to files.
@@ -440,6 +542,7 @@ fn is_passing(error: &ApiError) -> bool {
 fn failure_of(error: &ApiError) -> JobFailure {
     JobFailure {
         message: error.message.clone(),
+        kind: Some(error.kind),
         upstream_code: error.upstream_code.clone(),
         request_id: error.request_id.clone(),
     }

@@ -47,7 +47,7 @@ struct CreateAssetArgs {
     save_to: Option<String>,
     /// Longest wait; when it ends the job goes on.
     wait_seconds: Option<WaitSeconds>,
-    /// Buy another one although the same request was made before.
+    /// Buys another of the same request; never to retry.
     #[serde(default)]
     variation: bool,
     /// From quote: buys only at that price.
