@@ -449,7 +449,7 @@ impl Reader<'_> {
         };
         #[cfg(unix)]
         if std::fs::metadata(&path).is_ok_and(|file| {
-            std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o022 != 0
+            std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o002 != 0
         }) {
             let place = path.display().to_string();
             self.problem(&place, format!("others may write to it; run: chmod 600 {place}"));
@@ -538,6 +538,24 @@ mod tests {
         assert_eq!(config.output_dir, Some("/env".into()));
         let (_home, config) = load(&[], toml, &Flags::default());
         assert_eq!(config.output_dir, Some("/file".into()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn settings_that_others_may_write_are_not_followed() {
+        use std::os::unix::fs::PermissionsExt;
+        let (home, _) = load(&[], "confirm_above_cu = 1000", &Flags::default());
+        let file = home.path().join(".layer-mcp/config.toml");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let around = Surroundings {
+            env: &|_| None,
+            all_env: Vec::new(),
+            user_home: Some(home.path().to_owned()),
+            cwd: None,
+        };
+        let config = Config::load(&Flags::default(), &around);
+        assert_eq!(config.limits.confirm_above.to_string(), "20 CU");
+        assert_eq!(config.problems.len(), 1);
     }
 
     #[test]

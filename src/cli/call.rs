@@ -65,7 +65,7 @@ pub(super) async fn call(
         }
     };
     bar.finish_and_clear();
-    runs.shut_down(Duration::from_secs(5)).await;
+    runs.shut_down(Duration::from_secs(20)).await;
     let (document, code) = match answer {
         Ok(Answer::Data(object)) => (Value::Object(object), ExitCode::SUCCESS),
         Ok(Answer::Picture(picture)) => (Value::Object(picture.facts), ExitCode::SUCCESS),

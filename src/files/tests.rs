@@ -128,6 +128,17 @@ fn the_extension_follows_the_bytes() {
 }
 
 #[test]
+fn a_picture_without_its_end_is_no_file() {
+    let place = Place::new();
+    let whole = samples::noise_png(40, 40);
+    for cut in [20, 30, whole.len() - 8] {
+        let error = place.save("knight.png", &whole[..whole.len() - cut]).unwrap_err();
+        assert_eq!(error.code(), "download_failed", "{cut}: {error}");
+    }
+    assert_eq!(place.files(), Vec::<String>::new());
+}
+
+#[test]
 fn several_outputs_are_numbered_and_folders_take_the_prompts_name() {
     let place = Place::new();
     let target = place.target("art/", 2).unwrap();

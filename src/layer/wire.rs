@@ -377,6 +377,21 @@ mod tests {
     }
 
     #[test]
+    fn odd_prices_ids_and_addresses_do_not_mislead() {
+        let paid = |body: Value| done(body).charged;
+        assert_eq!(paid(json!({"status": "done", "actual_price_creative_units": -100})), None);
+        let exact = paid(json!({"status": "done", "actual_price_creative_units": "1.5"}));
+        assert_eq!(exact, CreativeUnits::from_number(1.5));
+        let number = started(&json!({"inference_id": 12345})).unwrap();
+        assert_eq!(number.id.as_str(), "12345");
+        let item = json!({"status": "done", "files": [{"url": "", "download_url": "https://h/a"}]});
+        assert_eq!(done(item).outputs[0].url, "https://h/a");
+        let price = json!({"estimated_price_creative_units": 1,
+            "workspace_balance_creative_units": 100, "has_sufficient_creative_units": "false"});
+        assert!(!super::price(&price).unwrap().sufficient);
+    }
+
+    #[test]
     fn an_error_is_read_in_all_its_shapes() {
         for (body, code, message) in [
             (

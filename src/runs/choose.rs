@@ -146,3 +146,66 @@ fn near(asked: &str, models: &[Model]) -> Vec<String> {
         .map(|model| format!("`{}` ({})", model.id, model.name))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::layer::Capabilities;
+    use crate::runs::{Count, Prompt};
+
+    fn model(id: &str, name: &str, capabilities: &[&str]) -> Model {
+        Model {
+            id: id.parse().unwrap(),
+            name: name.to_owned(),
+            modality: Some(Modality::Image),
+            capabilities: Capabilities::from_names(capabilities.iter().copied()),
+        }
+    }
+
+    fn request(model: Option<&str>) -> AssetRequest {
+        AssetRequest {
+            prompt: Prompt::try_from("a knight".to_owned()).unwrap(),
+            use_case: None,
+            model: model.map(str::to_owned),
+            width: None,
+            height: None,
+            count: Count::default(),
+            seed: None,
+            quality: None,
+            negative_prompt: None,
+            transparent: false,
+            tileable: false,
+            duration: None,
+            save_to: None,
+            variation: false,
+            quote_id: None,
+        }
+    }
+
+    #[test]
+    fn a_model_is_taken_by_id_by_name_or_by_purpose() {
+        let models = [
+            model("cut", "BiRefNet", &["background_removal"]),
+            model("a", "Alpha", &["text_to_image"]),
+            model("b", "Beta", &["text_to_image", "transparency"]),
+        ];
+        let taken = |request: &AssetRequest| choose(request, &models).unwrap().model.id.to_string();
+        assert_eq!(taken(&request(None)), "a");
+        assert_eq!(taken(&request(Some("b"))), "b");
+        assert_eq!(taken(&request(Some("alpha"))), "a");
+        assert_eq!(taken(&AssetRequest { transparent: true, ..request(None) }), "b");
+        let opaque = AssetRequest { transparent: true, ..request(Some("a")) };
+        assert!(choose(&opaque, &models).unwrap_err().to_string().contains("`b`"));
+    }
+
+    #[test]
+    fn a_name_of_several_models_or_of_none_buys_nothing() {
+        let models = [model("a", "Same", &[]), model("b", "same", &[])];
+        let error = choose(&request(Some("Same")), &models).unwrap_err().to_string();
+        assert!(error.contains("`a`") && error.contains("`b`"), "{error}");
+        assert!(choose(&request(Some("other")), &models).is_err());
+        assert!(choose(&request(None), &[]).is_err());
+    }
+}

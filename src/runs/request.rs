@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_prompt_has_something_to_say() {
-        for text in ["", "  \n", "\u{0}x"] {
+        for text in ["", "  \n", "\n\u{200b}", "\u{0}x"] {
             assert!(Prompt::try_from(text.to_owned()).is_err(), "{text:?}");
         }
         assert!(Prompt::try_from("é".repeat(100_000)).is_ok());

@@ -164,7 +164,8 @@ impl Worker {
     async fn record_started(&self, job: &Job, started: &Started) -> Option<JoinHandle<()>> {
         let (inner, id) = (self.inner.clone(), self.id.clone());
         let (started, adjusted) = (started.clone(), job.adjusted.clone());
-        let mut recorder = tokio::spawn(async move {
+        // Tracked like a start on its way: the end of the process waits for it a while.
+        let mut recorder = self.inner.starts.spawn(async move {
             loop {
                 if let Ok(journal) = inner.journal().await {
                     let (inference, now) = (&started.id, inner.now());
