@@ -2,6 +2,7 @@
 //! until it ends, fetch and save its files. A caller that goes away stops nothing here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -45,7 +46,7 @@ pub(super) async fn work(
     begin: Begin,
     stage: watch::Sender<Stage>,
 ) {
-    let worker = Worker { inner, connection, id, stage };
+    let worker = Worker { inner, connection, id, stage, unwritten: Arc::default() };
     let result = worker.run(begin).await;
     if let Err(error) = &result {
         tracing::warn!(job = %worker.id, code = error.report().code, "the work on a job ended early");
@@ -58,6 +59,7 @@ struct Worker {
     connection: Arc<Connection>,
     id: JobId,
     stage: watch::Sender<Stage>,
+    unwritten: Arc<AtomicBool>,
 }
 
 const TRIES: u32 = 3;
@@ -87,7 +89,7 @@ impl Worker {
             job.inference = Some(started.id.clone());
             job.adjusted = said_at_start(&job, &started);
             unrecorded = self.record_started(&job, &started).await;
-            self.rendering(unrecorded.is_some().then(|| not_written(&started.id)));
+            self.rendering(self.unwritten().then(|| not_written(&started.id)));
             first_look = started.poll_after;
         } else if job.state == JobState::Starting {
             // We could take the lease, so whoever was to send the start is dead. Whether it
@@ -162,7 +164,8 @@ impl Worker {
     /// Writes down Layer's id, which is paid for. Where that takes long, the work goes on with the
     /// id in memory, and the attempts go on beside it.
     async fn record_started(&self, job: &Job, started: &Started) -> Option<JoinHandle<()>> {
-        let (inner, id) = (self.inner.clone(), self.id.clone());
+        let (inner, id, unwritten) = (self.inner.clone(), self.id.clone(), self.unwritten.clone());
+        unwritten.store(true, Ordering::Relaxed);
         let (started, adjusted) = (started.clone(), job.adjusted.clone());
         // Tracked like a start on its way: the end of the process waits for it a while.
         let mut recorder = self.inner.starts.spawn(async move {
@@ -171,7 +174,7 @@ impl Worker {
                     let (inference, now) = (&started.id, inner.now());
                     let named = started.estimated;
                     match journal.record_started(&id, inference, named, &adjusted, now).await {
-                        Ok(()) => return,
+                        Ok(()) => return unwritten.store(false, Ordering::Relaxed),
                         Err(error) => tracing::error!(
                             job = %id, inference = %started.id, %error,
                             "a run that was started can't be written down yet"
@@ -203,9 +206,7 @@ impl Worker {
             pause = match looked {
                 Ok(look) => match look.status {
                     RunStatus::Running => {
-                        if !self.is_unwritten() {
-                            self.rendering(None);
-                        }
+                        self.rendering(self.unwritten().then(|| not_written(inference)));
                         look.poll_after
                     }
                     RunStatus::Complete(done) => {
@@ -434,8 +435,9 @@ impl Worker {
         });
     }
 
-    fn is_unwritten(&self) -> bool {
-        matches!(&*self.stage.borrow(), Stage::Rendering(Some(said)) if said.starts_with(UNWRITTEN))
+    /// True while Layer's id of the run stands in memory only.
+    fn unwritten(&self) -> bool {
+        self.unwritten.load(Ordering::Relaxed)
     }
 
     /// What is kept on disk holds no secret, whatever a service echoes.
@@ -480,11 +482,9 @@ impl Worker {
     }
 }
 
-const UNWRITTEN: &str = "It can't be written down yet";
-
 fn not_written(inference: &InferenceId) -> String {
     format!(
-        "{UNWRITTEN}, because the journal is locked or its disk is full; Layer's id of the run is \
+        "It can't be written down yet, because the journal is locked or its disk is full; Layer's id of the run is \
          `{inference}`."
     )
 }
