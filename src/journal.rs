@@ -204,8 +204,9 @@ impl Journal {
         now: Timestamp,
     ) -> Result<(), JournalError> {
         sqlx::query(
+            // A late write must not undo what came after it.
             "UPDATE jobs SET state = ?, inference = ?, named_at_start = ?, adjusted = ?, \
-             updated_at = ? WHERE id = ?",
+             updated_at = ? WHERE id = ? AND state = 'starting'",
         )
         .bind(JobState::Running.as_str())
         .bind(inference.as_str())
@@ -245,15 +246,17 @@ impl Journal {
     pub async fn record_finished(
         &self,
         id: &JobId,
+        inference: &InferenceId,
         outputs: &[Output],
         charged: Option<CreativeUnits>,
         now: Timestamp,
     ) -> Result<(), JournalError> {
         sqlx::query(
-            "UPDATE jobs SET state = ?, outputs = ?, charged = coalesce(?, charged), \
-             updated_at = ? WHERE id = ?",
+            "UPDATE jobs SET state = ?, inference = ?, outputs = ?, \
+             charged = coalesce(?, charged), updated_at = ? WHERE id = ?",
         )
         .bind(JobState::Finished.as_str())
+        .bind(inference.as_str())
         .bind(json(&outputs)?)
         .bind(charged.map(CreativeUnits::micros))
         .bind(now.as_millisecond())

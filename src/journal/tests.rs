@@ -52,7 +52,9 @@ async fn an_entry_keeps_everything_through_its_life() {
     journal.record_started(&job.id, &inference, None, &adjusted, now()).await.unwrap();
     let outputs = [Output { file_id: "f1".parse().ok(), url: "https://h/a.png?signed".to_owned() }];
     let charged = CreativeUnits::from_number(0.7);
-    journal.record_finished(&job.id, &outputs, charged, now()).await.unwrap();
+    journal.record_finished(&job.id, &inference, &outputs, charged, now()).await.unwrap();
+    let late = journal.record_started(&job.id, &inference, None, &[], now()).await;
+    late.unwrap();
     journal.close().await;
 
     let again = Journal::open(&folder.path().join("home/journal.db")).await.unwrap();

@@ -99,7 +99,7 @@ impl Worker {
                     .to_owned(),
                 ..JobFailure::default()
             };
-            self.fail(JobState::Unknown, failure.clone(), None).await?;
+            self.fail(JobState::Unknown, failure.clone(), None).await;
             return Err(RunError::StartUnanswered { job: self.id.clone(), failure: Some(failure) });
         }
         let job = self.of_state(job)?;
@@ -150,11 +150,11 @@ impl Worker {
             Err(error) => {
                 let failure = failure_of(&error);
                 if error.may_have_happened() {
-                    self.fail(JobState::Unknown, failure.clone(), None).await?;
+                    self.fail(JobState::Unknown, failure.clone(), None).await;
                     let job = self.id.clone();
                     Err(RunError::StartUnanswered { job, failure: Some(failure) })
                 } else {
-                    self.fail(JobState::Refused, failure, None).await?;
+                    self.fail(JobState::Refused, failure, None).await;
                     Err(RunError::StartRefused { job: self.id.clone(), source: error })
                 }
             }
@@ -210,22 +210,22 @@ impl Worker {
                         look.poll_after
                     }
                     RunStatus::Complete(done) => {
-                        if done.outputs.is_empty() {
-                            return Err(RunError::NoFiles { job: self.id.clone() });
-                        }
                         let journal = self.inner.journal().await?;
                         let now = self.inner.now();
                         let written = journal
-                            .record_finished(&self.id, &done.outputs, done.charged, now)
+                            .record_finished(&self.id, inference, &done.outputs, done.charged, now)
                             .await;
                         if let Err(error) = written {
                             tracing::warn!(job = %self.id, %error, "written again with the files");
                         }
+                        if done.outputs.is_empty() {
+                            return Err(RunError::NoFiles { job: self.id.clone() });
+                        }
                         return Ok(done);
                     }
-                    RunStatus::Failed(failed) => return Err(self.run_failed(failed).await?),
+                    RunStatus::Failed(failed) => return Err(self.run_failed(failed).await),
                     RunStatus::Cancelled => {
-                        self.fail(JobState::Cancelled, JobFailure::default(), None).await?;
+                        self.fail(JobState::Cancelled, JobFailure::default(), None).await;
                         return Err(RunError::RunCancelled { job: self.id.clone() });
                     }
                 },
@@ -246,14 +246,14 @@ impl Worker {
         }
     }
 
-    async fn run_failed(&self, failed: Failure) -> Result<RunError, RunError> {
+    async fn run_failed(&self, failed: Failure) -> RunError {
         let failure = JobFailure {
             message: failed.message.unwrap_or_default(),
             upstream_code: failed.code,
             ..JobFailure::default()
         };
-        self.fail(JobState::Failed, failure.clone(), failed.charged).await?;
-        Ok(RunError::RunFailed { job: self.id.clone(), failure, charged: failed.charged })
+        self.fail(JobState::Failed, failure.clone(), failed.charged).await;
+        RunError::RunFailed { job: self.id.clone(), failure, charged: failed.charged }
     }
 
     async fn fetch_all(
@@ -467,18 +467,19 @@ impl Worker {
         bad_end(&job).map_or(Ok(job), Err)
     }
 
+    /// Writes down a bad end. What happened is worth more to the caller than that it could not be
+    /// written: the entry then stays as it was, and is looked up again or counts as unknown.
     async fn fail(
         &self,
         state: JobState,
         failure: JobFailure,
         charged: Option<crate::layer::CreativeUnits>,
-    ) -> Result<(), RunError> {
-        self.inner
-            .journal()
-            .await?
-            .record_failure(&self.id, state, &self.redacted(failure), charged, self.inner.now())
-            .await
-            .map_err(|error| RunError::journal(error).of_job(&self.id))
+    ) {
+        let Ok(journal) = self.inner.journal().await else { return };
+        let (failure, now) = (self.redacted(failure), self.inner.now());
+        if let Err(error) = journal.record_failure(&self.id, state, &failure, charged, now).await {
+            tracing::error!(job = %self.id, %error, "the end of a job can't be written down");
+        }
     }
 }
 
