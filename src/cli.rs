@@ -1,6 +1,8 @@
 //! The command line.
 
 mod call;
+mod credentials;
+mod doctor;
 mod layer_access;
 mod sandbox;
 mod serve;
@@ -84,6 +86,11 @@ enum Command {
     },
     /// Store your Layer.ai token, encrypted
     Setup(setup::SetupArguments),
+    /// Show, replace, relock or erase the stored token
+    #[command(subcommand)]
+    Credentials(credentials::CredentialsCommand),
+    /// Check settings, store, permissions and clients, and say how to mend what is wrong
+    Doctor(doctor::DoctorArguments),
     /// Run the offline Layer as an HTTPS server on loopback, for tests
     Sandbox {
         /// Port of its API; any free one by default
@@ -160,6 +167,13 @@ pub fn run() -> ExitCode {
         Command::Tools { json } => tools(config, redactor, json, &mut terminal),
         Command::Setup(arguments) => {
             setup::run(&config, arguments, redactor, &runtime, &mut terminal)
+        }
+        Command::Credentials(command) => {
+            credentials::run(&config, command, redactor, &runtime, &mut terminal)
+        }
+        Command::Doctor(arguments) => {
+            let user_home = around.user_home.clone();
+            doctor::run(config, &arguments, redactor, &runtime, user_home, &mut terminal)
         }
         Command::Sandbox { list_faults: true, .. } => list_faults(&mut terminal),
         Command::Sandbox { port, fault, state_dir, .. } => {

@@ -46,9 +46,27 @@ pub(super) struct SetupArguments {
     token: Option<String>,
 }
 
-/// Why the set-up did not come to its end. Nothing was stored.
+impl SetupArguments {
+    /// The answers for a new token under the old workspace and unlock source.
+    pub(super) fn for_rotation(
+        token_file: Option<PathBuf>,
+        offline: bool,
+        allow_hyphen: bool,
+        yes: bool,
+    ) -> Self {
+        let unlock = UnlockSource::Device.name().to_owned();
+        Self { workspace: None, unlock, token_file, yes, offline, allow_hyphen, token: None }
+    }
+
+    /// Names the workspace that the token must reach.
+    pub(super) fn keep_workspace(&mut self, id: &str) {
+        self.workspace = Some(id.to_owned());
+    }
+}
+
+/// Why the set-up, or a change of what it stored, did not come to its end.
 #[derive(Debug, thiserror::Error)]
-enum SetupError {
+pub(super) enum SetupError {
     #[error("{0}")]
     Usage(String),
     #[error("{message}")]
@@ -60,7 +78,7 @@ enum SetupError {
 }
 
 impl SetupError {
-    fn setup(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn setup(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Setup { message: message.into(), hint: hint.into() }
     }
 
@@ -84,22 +102,24 @@ pub(super) fn run(
     let setup = Setup { config, arguments, redactor, runtime };
     match setup.run(terminal) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let code = error.exit_code();
-            let _ = terminal.note(format!("error: {error}"));
-            if let SetupError::Setup { hint, .. } | SetupError::Layer { hint, .. } = &error {
-                let _ = terminal.hint(hint);
-            }
-            ExitCode::from(code)
-        }
+        Err(error) => report(&error, terminal),
     }
 }
 
-struct Setup<'a> {
-    config: &'a Config,
-    arguments: SetupArguments,
-    redactor: Redactor,
-    runtime: &'a Runtime,
+/// Tells the error and what to do next; gives the exit code.
+pub(super) fn report(error: &SetupError, terminal: &mut Terminal) -> ExitCode {
+    let _ = terminal.note(format!("error: {error}"));
+    if let SetupError::Setup { hint, .. } | SetupError::Layer { hint, .. } = error {
+        let _ = terminal.hint(hint);
+    }
+    ExitCode::from(error.exit_code())
+}
+
+pub(super) struct Setup<'a> {
+    pub(super) config: &'a Config,
+    pub(super) arguments: SetupArguments,
+    pub(super) redactor: Redactor,
+    pub(super) runtime: &'a Runtime,
 }
 
 const WHERE_TOKENS_COME_FROM: &str =
@@ -114,12 +134,7 @@ impl Setup<'_> {
                     .to_owned(),
             ));
         }
-        if self.config.sandbox {
-            return Err(SetupError::Usage("the sandbox needs no token".to_owned()));
-        }
-        if let Some(problem) = configuration_problem(self.config) {
-            return Err(SetupError::setup(problem.message, problem.next_step));
-        }
+        self.refuse_settings()?;
         let source: UnlockSource = self
             .arguments
             .unlock
@@ -145,6 +160,17 @@ impl Setup<'_> {
             .map_err(|error| SetupError::Prompt(error.into()))
     }
 
+    /// Refuses to work with the sandbox or with settings that can't be used.
+    pub(super) fn refuse_settings(&self) -> Result<(), SetupError> {
+        if self.config.sandbox {
+            return Err(SetupError::Usage("the sandbox needs no token".to_owned()));
+        }
+        match configuration_problem(self.config) {
+            Some(problem) => Err(SetupError::setup(problem.message, problem.next_step)),
+            None => Ok(()),
+        }
+    }
+
     fn may_replace(
         &self,
         store: &CredentialStore,
@@ -166,7 +192,7 @@ impl Setup<'_> {
         }
     }
 
-    fn token(&self, terminal: &mut Terminal) -> Result<SecretString, SetupError> {
+    pub(super) fn token(&self, terminal: &mut Terminal) -> Result<SecretString, SetupError> {
         let secret = if let Some(path) = &self.arguments.token_file {
             let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(|error| {
                 let what = format!("`{}` can't be read: {error}", path.display());
@@ -214,7 +240,7 @@ impl Setup<'_> {
         self.parse(secret).map(drop)
     }
 
-    fn parse(&self, secret: &SecretString) -> Result<ApiToken, SetupError> {
+    pub(super) fn parse(&self, secret: &SecretString) -> Result<ApiToken, SetupError> {
         let text = secret.expose_secret();
         let parsed = if self.arguments.allow_hyphen {
             ApiToken::parse_allowing_hyphen(text)
@@ -227,7 +253,7 @@ impl Setup<'_> {
     }
 
     /// The paying workspace: one cheap call tells whether the token works and what it reaches.
-    fn workspace(
+    pub(super) fn workspace(
         &self,
         secret: &SecretString,
         terminal: &mut Terminal,
@@ -383,7 +409,7 @@ impl Setup<'_> {
     }
 }
 
-struct Chosen {
+pub(super) struct Chosen {
     id: String,
     name: String,
 }
@@ -403,7 +429,7 @@ fn listed(workspaces: &[Workspace]) -> String {
     if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
-fn ask_for_password(terminal: &mut Terminal) -> Result<NewPassword, SetupError> {
+pub(super) fn ask_for_password(terminal: &mut Terminal) -> Result<NewPassword, SetupError> {
     for _ in 0..3 {
         let first = terminal.secret("A new password for the store (12 characters or more):")?;
         match NewPassword::parse(&first) {

@@ -100,6 +100,11 @@ impl Credentials {
         &self.token
     }
 
+    /// Whether this is the token.
+    pub fn has_token(&self, text: &str) -> bool {
+        self.token.expose() == text
+    }
+
     /// The token, taken out; what remains is erased.
     pub fn into_token(self) -> ApiToken {
         self.token

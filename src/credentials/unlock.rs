@@ -232,12 +232,28 @@ impl PasswordSettings {
     /// [`StoreError`] when the password cannot be had, the inner [`UnlockError`] when it is not
     /// good enough.
     pub fn new_password(&self) -> Result<Option<Result<NewPassword, UnlockError>>, StoreError> {
-        if self.value.is_none() && self.file.is_none() && self.command.is_none() {
+        if !self.is_set() {
             return Ok(None);
         }
         let secret = self.read()?;
         let text = str::from_utf8(secret.bytes()).unwrap_or_default();
         Ok(Some(NewPassword::parse(&SecretString::from(text))))
+    }
+
+    /// Whether any of them is set.
+    pub fn is_set(&self) -> bool {
+        self.value.is_some() || self.file.is_some() || self.command.is_some()
+    }
+
+    /// The same password as a value, read once: a command may ask its user each time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the password cannot be had.
+    pub fn read_once(&self) -> Result<Self, StoreError> {
+        let secret = self.read()?;
+        let value = Some(SecretString::from(secret.text()));
+        Ok(Self { value, file: None, command: None })
     }
 
     fn read(&self) -> Result<Secret, StoreError> {

@@ -264,6 +264,8 @@ fn the_help_is_as_it_was_reviewed() {
         ("help_call", &["call", "--help"]),
         ("help_tools", &["tools", "--help"]),
         ("help_setup", &["setup", "--help"]),
+        ("help_credentials", &["credentials", "--help"]),
+        ("help_doctor", &["doctor", "--help"]),
         ("help_sandbox", &["sandbox", "--help"]),
         ("help_serve", &["serve", "--help"]),
     ] {

@@ -23,16 +23,6 @@ fn without_token() -> TestEnv {
     env
 }
 
-/// A world with a store.
-fn with_store() -> TestEnv {
-    let env = without_token();
-    let token = env.sandbox().token().to_owned();
-    let workspace = env.sandbox().workspace_id().to_owned();
-    let outcome = env.run_with_input(&["setup", "--yes", "--workspace", &workspace], &token);
-    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
-    env
-}
-
 fn failed(outcome: &Outcome, code: i32, said: &str) {
     assert_eq!(outcome.code, Some(code), "{outcome:#?}");
     assert!(outcome.stderr.contains(said), "`{said}` is missing: {outcome:#?}");
@@ -189,7 +179,7 @@ fn setup_refuses_what_is_unsafe_or_wrong_and_stores_nothing() {
 
 #[test]
 fn setup_replaces_a_store_only_when_told_to() {
-    let env = with_store();
+    let env = TestEnv::with_store();
     let token = env.sandbox().token().to_owned();
     let before = fs::read(env.home().join("secure/credentials.enc")).unwrap();
     failed(&env.run_with_input(&["setup"], &token), 3, "--yes");
@@ -200,7 +190,7 @@ fn setup_replaces_a_store_only_when_told_to() {
 fn a_store_that_others_may_read_is_refused_even_with_a_token_in_the_environment() {
     let files = ["secure/key.bin", "secure/salt.bin", "secure/credentials.enc", "secure"];
     for_each(&files, |name| {
-        let mut env = with_store();
+        let mut env = TestEnv::with_store();
         let token = env.sandbox().token().to_owned();
         env.set("LAYER_API_TOKEN", token);
         let path = env.home().join(name);
@@ -221,7 +211,7 @@ fn a_store_that_others_may_read_is_refused_even_with_a_token_in_the_environment(
 fn a_damaged_store_is_refused_even_with_a_token_in_the_environment() {
     for_each(&["key.bin", "salt.bin", "credentials.enc"], |name| {
         for damage in ["missing", "short", "changed"] {
-            let mut env = with_store();
+            let mut env = TestEnv::with_store();
             let token = env.sandbox().token().to_owned();
             env.set("LAYER_API_TOKEN", token);
             let path = env.home().join("secure").join(name);
@@ -245,7 +235,7 @@ fn a_damaged_store_is_refused_even_with_a_token_in_the_environment() {
 
 #[test]
 fn the_store_goes_before_the_environment_unless_the_user_says_otherwise() {
-    let mut env = with_store();
+    let mut env = TestEnv::with_store();
     env.set("LAYER_API_TOKEN", WRONG_TOKEN);
     let _ = env.call("get_workspace_info", &json!({})).done();
     env.set("LAYER_MCP_CREDENTIALS", "env");
@@ -256,7 +246,7 @@ fn the_store_goes_before_the_environment_unless_the_user_says_otherwise() {
 
 #[test]
 fn a_stored_token_is_sent_to_no_other_address() {
-    let mut env = with_store();
+    let mut env = TestEnv::with_store();
     let other = TestEnv::new();
     env.set("LAYER_API_BASE_URL", other.sandbox().base_url())
         .set("LAYER_CA_BUNDLE", other.sandbox().ca_file());
@@ -268,7 +258,7 @@ fn a_stored_token_is_sent_to_no_other_address() {
 fn the_token_is_in_no_output_and_in_no_file() {
     for_each(&["environment", "store"], |source| {
         let mut env = match *source {
-            "store" => with_store(),
+            "store" => TestEnv::with_store(),
             _ => TestEnv::new(),
         };
         let token = env.sandbox().token().to_owned();

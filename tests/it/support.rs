@@ -70,6 +70,17 @@ impl TestEnv {
         env
     }
 
+    /// A world whose token is in the store and not in the environment.
+    pub(crate) fn with_store() -> Self {
+        let mut env = Self::new();
+        env.unset("LAYER_API_TOKEN").unset("LAYER_WORKSPACE_ID");
+        let token = env.sandbox().token().to_owned();
+        let workspace = env.sandbox().workspace_id().to_owned();
+        let outcome = env.run_with_input(&["setup", "--yes", "--workspace", &workspace], &token);
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+        env
+    }
+
     /// Puts these faults in force (`name` or `name:times`), in place of those before.
     pub(crate) fn faults(&self, faults: &[&str]) {
         self.sandbox.set_faults(faults.iter().map(|fault| fault.parse().unwrap()).collect());

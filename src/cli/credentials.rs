@@ -1,0 +1,358 @@
+//! The life of a stored token after its set-up: its age, its successor, its password, its end.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use super::setup::{Setup, SetupArguments, SetupError, ask_for_password, report};
+use super::terminal::{Prompt, Terminal};
+use crate::config::{Config, names};
+use crate::credentials::{
+    CredentialStore, Credentials, NewPassword, NewUnlock, StoreError, UnlockOptions, UnlockSource,
+};
+use crate::redact::Redactor;
+
+/// Days after which a token should be replaced.
+const ROTATE_AFTER_DAYS: i64 = 90;
+/// Days before that from which a word is said about it.
+const NUDGE_DAYS_BEFORE: i64 = 14;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum CredentialsCommand {
+    /// Show what is stored, how it is unlocked and how old it is; never the token
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Exit with 1 when the token is older than this many days
+        #[arg(long, value_name = "DAYS")]
+        fail_if_older: Option<u32>,
+    },
+    /// Replace the token; workspace and unlock source stay
+    Rotate {
+        /// Read the new token from this file
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Make no call to Layer
+        #[arg(long)]
+        offline: bool,
+        /// Accept a token with hyphens
+        #[arg(long)]
+        allow_hyphen: bool,
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Lock the store with a new password, or with the device key again
+    Password {
+        /// Use the device key from now on
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Erase the stored token
+    Remove {
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
+        /// Erase the device key too; other stores of this user can then not be opened
+        #[arg(long)]
+        device_key: bool,
+    },
+}
+
+/// Runs one of the commands.
+pub(super) fn run(
+    config: &Config,
+    command: CredentialsCommand,
+    redactor: Redactor,
+    runtime: &Runtime,
+    terminal: &mut Terminal,
+) -> ExitCode {
+    let store = CredentialStore::new(config.secure_dir()).with_redactor(redactor.clone());
+    let life = Life { config, store, redactor, runtime };
+    let ended = match command {
+        CredentialsCommand::Status { json, fail_if_older } => {
+            life.status(json, fail_if_older, terminal)
+        }
+        CredentialsCommand::Rotate { token_file, offline, allow_hyphen, yes } => {
+            let arguments = SetupArguments::for_rotation(token_file, offline, allow_hyphen, yes);
+            life.rotate(arguments, terminal)
+        }
+        CredentialsCommand::Password { remove } => life.password(remove, terminal),
+        CredentialsCommand::Remove { yes, device_key } => life.remove(yes, device_key, terminal),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(error) => report(&error, terminal),
+    }
+}
+
+struct Life<'a> {
+    config: &'a Config,
+    store: CredentialStore,
+    redactor: Redactor,
+    runtime: &'a Runtime,
+}
+
+impl Life<'_> {
+    fn status(
+        &self,
+        as_json: bool,
+        fail_if_older: Option<u32>,
+        terminal: &mut Terminal,
+    ) -> Result<ExitCode, SetupError> {
+        let (credentials, unlock) = self.open(terminal)?;
+        let header = self.store.header().map_err(not_opened)?;
+        let age = Age::of(credentials.created_at(), Timestamp::now());
+        let hint = credentials.token().hint();
+        let source = unlock.source();
+        let expires_at = credentials.expires_at().map(|time| time.to_string());
+        let shown = if as_json {
+            terminal.print(json!({
+                "folder": self.store.folder(),
+                "token": format!("{hint}…"),
+                "workspace_id": credentials.workspace_id(),
+                "api_origin": credentials.api_origin(),
+                "unlock": source.name(),
+                "iterations": header.iterations,
+                "created_at": credentials.created_at().to_string(),
+                "age_days": age.days,
+                "rotation_due": age.days >= ROTATE_AFTER_DAYS,
+                "expires_at": expires_at,
+            }))
+        } else {
+            let mut lines = vec![
+                format!("Token: {hint}… in {}", self.store.folder().display()),
+                format!("Workspace: {}", credentials.workspace_id()),
+                format!("For: {}", credentials.api_origin()),
+                format!("Unlocked by: {source} ({} iterations)", header.iterations),
+                format!("Stored: {} ({})", credentials.created_at(), age.in_words()),
+            ];
+            lines.extend(expires_at.map(|time| format!("Expires: {time}")));
+            terminal.print(lines.join("\n"))
+        };
+        shown.map_err(not_printed)?;
+        if let Some(nudge) = age.nudge() {
+            let _ = terminal.hint(nudge);
+        }
+        let too_old = fail_if_older.is_some_and(|limit| age.days > i64::from(limit));
+        Ok(if too_old { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// The order matters: the new token is known to reach the same workspace before the old one
+    /// is replaced.
+    fn rotate(
+        &self,
+        mut arguments: SetupArguments,
+        terminal: &mut Terminal,
+    ) -> Result<ExitCode, SetupError> {
+        let (credentials, unlock) = self.open(terminal)?;
+        let here = self.config.api_base.origin();
+        if credentials.api_origin() != here {
+            return Err(SetupError::setup(
+                format!("the stored token belongs to `{}`, not `{here}`", credentials.api_origin()),
+                format!("unset `{}`, or run `layer-mcp setup`", names::BASE_URL),
+            ));
+        }
+        arguments.keep_workspace(credentials.workspace_id());
+        let setup = Setup {
+            config: self.config,
+            arguments,
+            redactor: self.redactor.clone(),
+            runtime: self.runtime,
+        };
+        setup.refuse_settings()?;
+        let secret = setup.token(terminal)?;
+        self.redactor.register(secret.expose_secret());
+        if credentials.has_token(secret.expose_secret()) {
+            return Err(SetupError::setup(
+                "this is the token that is stored already; nothing was changed",
+                "create a new one at app.layer.ai, Settings, Personal Access Tokens",
+            ));
+        }
+        setup.workspace(&secret, terminal)?;
+        let old = credentials.token().hint();
+        let token = setup.parse(&secret)?;
+        let renewed = credentials.with_token(token, Timestamp::now());
+        self.store.save(&renewed, &unlock).map_err(not_stored)?;
+        terminal
+            .print(format!(
+                "Stored the token {}… in place of {old}….\nRevoke the old one now, at \
+                 app.layer.ai, Settings, Personal Access Tokens: until then it works.",
+                renewed.token().hint()
+            ))
+            .map_err(not_printed)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn password(&self, remove: bool, terminal: &mut Terminal) -> Result<ExitCode, SetupError> {
+        let (credentials, _) = self.open(terminal)?;
+        let unlock = if remove {
+            NewUnlock::Device(self.config.unlock.device_key.clone())
+        } else if terminal.can_ask() {
+            NewUnlock::Password(ask_for_password(terminal)?)
+        } else {
+            let piped = terminal.piped_secret()?;
+            self.redactor.register(piped.expose_secret());
+            let password = NewPassword::parse(&piped);
+            NewUnlock::Password(password.map_err(|error| SetupError::Usage(error.to_string()))?)
+        };
+        self.store.save(&credentials, &unlock).map_err(not_stored)?;
+        let said = match unlock.source() {
+            UnlockSource::Password => format!(
+                "The store has a new password. The server needs it in `{}`, `{}` or `{}`.",
+                names::PASSWORD,
+                names::PASSWORD_FILE,
+                names::PASSWORD_COMMAND
+            ),
+            _ => format!(
+                "The store is unlocked by the device key {} from now on.",
+                self.config.unlock.device_key.display()
+            ),
+        };
+        terminal.print(said).map_err(not_printed)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn remove(
+        &self,
+        yes: bool,
+        device_key: bool,
+        terminal: &mut Terminal,
+    ) -> Result<ExitCode, SetupError> {
+        if !yes {
+            if !terminal.can_ask() {
+                return Err(SetupError::setup("nothing was erased", "`--yes` erases the token"));
+            }
+            let question = format!("Erase the token stored in {}?", self.store.folder().display());
+            if !terminal.confirm(&question, false)? {
+                return Err(SetupError::setup("nothing was erased", "the token stays in use"));
+            }
+        }
+        let key = device_key.then_some(self.config.unlock.device_key.as_path());
+        let found = self.store.forget(key).map_err(|error| {
+            SetupError::setup(format!("not all was erased: {error}"), error.next_step())
+        })?;
+        let said = if found {
+            "Erased what was stored. Copies may survive in backups, on solid-state disks and on \
+             file systems that copy on write; only revoking the token ends it: app.layer.ai, \
+             Settings, Personal Access Tokens."
+        } else {
+            "There was nothing to erase."
+        };
+        terminal.print(said).map_err(not_printed)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The credentials, and the way to lock them again. At a terminal a password that no setting
+    /// gives is asked for; a server never does that.
+    fn open(&self, terminal: &mut Terminal) -> Result<(Credentials, NewUnlock), SetupError> {
+        let mut options: UnlockOptions = self.config.unlock.clone();
+        let source = self.store.source().map_err(not_opened)?;
+        if source == UnlockSource::Password {
+            if options.password.is_set() {
+                options.password = options.password.read_once().map_err(not_opened)?;
+            } else if terminal.can_ask() {
+                options.password.value = Some(terminal.secret("The store's password:")?);
+            }
+        }
+        let credentials = self.store.load(&options).map_err(not_opened)?;
+        let unlock = match source {
+            UnlockSource::Password => match options.password.new_password().map_err(not_opened)? {
+                Some(Ok(password)) => NewUnlock::Password(password),
+                Some(Err(error)) => return Err(SetupError::Usage(error.to_string())),
+                None => return Err(SetupError::Usage("no password was given".to_owned())),
+            },
+            _ => NewUnlock::Device(options.device_key),
+        };
+        Ok((credentials, unlock))
+    }
+}
+
+/// How long a token has been stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Age {
+    /// Whole days; negative when the clock is behind the day on which it was stored.
+    days: i64,
+}
+
+impl Age {
+    pub(super) fn of(stored: Timestamp, now: Timestamp) -> Self {
+        let day = SignedDuration::from_hours(24).as_secs();
+        Self { days: now.duration_since(stored).as_secs().div_euclid(day) }
+    }
+
+    pub(super) fn in_words(self) -> String {
+        match self.days {
+            ..0 => "in the future, says this machine's clock".to_owned(),
+            0 => "today".to_owned(),
+            1 => "1 day ago".to_owned(),
+            days => format!("{days} days ago"),
+        }
+    }
+
+    /// What to say about it, from two weeks before the token should be replaced.
+    pub(super) fn nudge(self) -> Option<String> {
+        let left = ROTATE_AFTER_DAYS - self.days;
+        match self.days {
+            ..0 => {
+                Some("the clock of this machine is wrong, or was when the token was stored".into())
+            }
+            _ if left <= 0 => Some(format!(
+                "the token is older than {ROTATE_AFTER_DAYS} days: replace it with `layer-mcp \
+                 credentials rotate`"
+            )),
+            _ if left <= NUDGE_DAYS_BEFORE => Some(format!(
+                "the token should be replaced in {left} days, with `layer-mcp credentials rotate`"
+            )),
+            _ => None,
+        }
+    }
+}
+
+fn not_opened(error: StoreError) -> SetupError {
+    SetupError::setup(format!("the store can't be opened: {error}"), error.next_step())
+}
+
+fn not_stored(error: StoreError) -> SetupError {
+    SetupError::setup(
+        format!("the new store was not completed: {error}"),
+        format!("{} `layer-mcp credentials status` shows what is stored.", error.next_step()),
+    )
+}
+
+fn not_printed(error: io::Error) -> SetupError {
+    SetupError::Prompt(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+    use super::*;
+
+    #[test]
+    fn a_token_is_old_after_90_days_and_announced_14_days_before() {
+        let stored: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let cases = [
+            ("2025-12-31T12:00:00Z", -1, Some("clock")),
+            ("2026-01-01T12:00:00Z", 0, None),
+            ("2026-01-02T11:59:59Z", 0, None),
+            ("2026-03-17T12:00:00Z", 75, None),
+            ("2026-03-18T12:00:00Z", 76, Some("in 14 days")),
+            ("2026-04-01T11:59:59Z", 89, Some("in 1 days")),
+            ("2026-04-01T12:00:00Z", 90, Some("older than 90 days")),
+        ];
+        for (now, days, said) in cases {
+            let age = Age::of(stored, now.parse().unwrap());
+            assert_eq!(age.days, days, "{now}");
+            let nudge = age.nudge();
+            assert_eq!(nudge.is_some(), said.is_some(), "{now}: {nudge:?}");
+            assert!(nudge.unwrap_or_default().contains(said.unwrap_or_default()), "{now}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `layer-mcp doctor`: each thing that is wrong is found, and named with its remedy.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use crate::support::{Outcome, TestEnv};
+
+fn doctor(env: &TestEnv, more: &[&str]) -> (Outcome, Value) {
+    let mut arguments = vec!["doctor", "--json"];
+    arguments.extend(more);
+    let outcome = env.run(&arguments);
+    let shown = outcome.json();
+    assert_eq!(shown["passed"], outcome.code == Some(0), "{outcome:#?}");
+    (outcome, shown)
+}
+
+/// The outcome of one check, and that a failed one has a remedy.
+fn outcome_of(shown: &Value, name: &str) -> String {
+    let checks = shown["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["check"] == name);
+    let check = check.unwrap_or_else(|| panic!("{name} is not checked: {shown:#}"));
+    let outcome = check["outcome"].as_str().unwrap();
+    assert!(outcome != "failed" || check["remedy"] != "", "{check:#}");
+    outcome.to_owned()
+}
+
+#[test]
+fn a_sound_installation_passes_also_online() {
+    let env = TestEnv::with_store();
+    let before = env.requests().len();
+    let (_, shown) = doctor(&env, &[]);
+    assert_eq!(shown["passed"], true, "{shown:#}");
+    assert_eq!(env.requests().len(), before);
+    for name in ["settings", "permissions", "store", "token", "environment", "device-key"] {
+        assert_eq!(outcome_of(&shown, name), "ok", "{shown:#}");
+    }
+    let (_, shown) = doctor(&env, &["--online"]);
+    assert_eq!(outcome_of(&shown, "layer"), "ok", "{shown:#}");
+    let words = env.run(&["doctor"]);
+    assert!(words.stdout.lines().count() >= 9, "{words:#?}");
+    assert!(!words.stdout.contains(env.sandbox().token()), "{words:#?}");
+}
+
+#[test]
+fn each_thing_that_is_wrong_is_found_and_fails() {
+    let chmod = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    type Damage = fn(&mut TestEnv);
+    let cases: [(&str, Damage); 9] = [
+        ("settings", |env| {
+            env.set("LAYER_BUDGET_DAY_CU", "much");
+        }),
+        ("store", |env| fs::remove_file(env.home().join("secure/salt.bin")).unwrap()),
+        ("store", |env| fs::remove_dir_all(env.home().join("secure")).unwrap()),
+        ("store", |env| {
+            let file = env.home().join("secure/credentials.enc");
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[100] ^= 1;
+            fs::write(file, bytes).unwrap();
+        }),
+        ("gitignore", |env| fs::remove_file(env.home().join(".gitignore")).unwrap()),
+        ("device-key", |env| {
+            let key = env.home().join("device.key");
+            env.set("LAYER_MCP_DEVICE_KEY", key);
+        }),
+        ("output", |env| {
+            env.set("LAYER_OUTPUT_DIR", "/usr");
+        }),
+        ("network", |env| {
+            let none = env.path("no-such-file.pem");
+            env.set("LAYER_CA_BUNDLE", none);
+        }),
+        ("clients", |env| {
+            let folder = env.path("user/.cursor");
+            fs::create_dir_all(&folder).unwrap();
+            let token = env.sandbox().token();
+            fs::write(folder.join("mcp.json"), format!("{{\"env\": \"{token}\"}}")).unwrap();
+        }),
+    ];
+    for (name, damage) in cases {
+        let mut env = TestEnv::with_store();
+        damage(&mut env);
+        let (outcome, shown) = doctor(&env, &[]);
+        assert_eq!(outcome_of(&shown, name), "failed", "{shown:#}");
+        assert_eq!(outcome.code, Some(1), "{outcome:#?}");
+        assert!(!outcome.stdout.contains(env.sandbox().token()), "{outcome:#?}");
+    }
+    let env = TestEnv::with_store();
+    let file = env.home().join("secure/key.bin");
+    chmod(&file, 0o644);
+    let (_, shown) = doctor(&env, &[]);
+    assert_eq!(outcome_of(&shown, "permissions"), "failed", "{shown:#}");
+    let (_, shown) = doctor(&env, &["--fix"]);
+    assert_eq!(shown["passed"], true, "{shown:#}");
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_token_in_the_environment_beside_a_store_is_a_warning() {
+    let mut env = TestEnv::with_store();
+    let token = env.sandbox().token().to_owned();
+    env.set("LAYER_API_TOKEN", token);
+    let (_, shown) = doctor(&env, &[]);
+    assert_eq!(
+        (outcome_of(&shown, "environment").as_str(), &shown["passed"]),
+        ("warning", &true.into())
+    );
+}

@@ -1,0 +1,109 @@
+//! What becomes of a stored token: `credentials status`, `rotate`, `password` and `remove`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{Outcome, TestEnv, WRONG_TOKEN};
+
+const OTHER_TOKEN: &str = "pat_OtherOtherOtherOtherOtherOtherOther0";
+const PASSWORD: &str = "a long enough password";
+
+fn status(env: &TestEnv) -> Value {
+    let outcome = env.run(&["credentials", "status", "--json"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    outcome.json()
+}
+
+fn refused(outcome: &Outcome, code: i32, said: &str) {
+    assert_eq!(outcome.code, Some(code), "{outcome:#?}");
+    assert!(outcome.stderr.contains(said), "`{said}` is missing: {outcome:#?}");
+    assert_eq!(outcome.stdout, "", "{outcome:#?}");
+}
+
+#[test]
+fn the_status_tells_all_but_the_token() {
+    let env = TestEnv::with_store();
+    let shown = status(&env);
+    assert_eq!(shown["workspace_id"], env.sandbox().workspace_id());
+    assert_eq!(shown["unlock"], "device");
+    assert_eq!(shown["iterations"], 100_000);
+    assert_eq!((&shown["age_days"], &shown["rotation_due"]), (&json!(0), &json!(false)));
+    let hint: String = env.sandbox().token().chars().take(8).collect();
+    assert_eq!(shown["token"], format!("{hint}…"));
+    let words = env.run(&["credentials", "status", "--fail-if-older", "90"]);
+    assert_eq!(words.code, Some(0), "{words:#?}");
+    assert!(words.stdout.contains("today"), "{words:#?}");
+    for text in [shown.to_string(), words.stdout, words.stderr] {
+        assert!(!text.contains(env.sandbox().token()), "{text}");
+    }
+    let nothing = TestEnv::new();
+    refused(&nothing.run(&["credentials", "status"]), 3, "no stored credentials");
+}
+
+#[test]
+fn a_rotation_keeps_the_old_token_until_the_new_one_is_known_to_work() {
+    let env = TestEnv::with_store();
+    let before = status(&env);
+    let rotate = ["credentials", "rotate", "--yes"];
+    refused(&env.run_with_input(&rotate, WRONG_TOKEN), 3, "does not accept");
+    refused(&env.run_with_input(&rotate, env.sandbox().token()), 3, "stored already");
+    refused(&env.run_with_input(&rotate, "lp_live_0123456789.0123456789abcdef"), 3, "no Layer.ai");
+    refused(&env.run_with_input(&rotate, ""), 3, "no token was given");
+    assert_eq!(status(&env), before);
+    let _ = env.call("get_workspace_info", &json!({})).done();
+
+    let done = env.run_with_input(&["credentials", "rotate", "--yes", "--offline"], OTHER_TOKEN);
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    assert!(done.stdout.contains("Revoke the old one"), "{done:#?}");
+    assert!(!done.stdout.contains(OTHER_TOKEN), "{done:#?}");
+    let after = status(&env);
+    assert_eq!(after["token"], "pat_Othe…");
+    assert_eq!(after["workspace_id"], before["workspace_id"]);
+    let _ = env.call("get_workspace_info", &json!({})).error("unauthenticated");
+    // And back, with the call that proves it.
+    let token = env.sandbox().token().to_owned();
+    let back = env.run_with_input(&rotate, &token);
+    assert_eq!(back.code, Some(0), "{back:#?}");
+    let _ = env.call("get_workspace_info", &json!({})).done();
+}
+
+#[test]
+fn a_password_locks_the_store_and_is_taken_off_again() {
+    let mut env = TestEnv::with_store();
+    refused(&env.run_with_input(&["credentials", "password"], "short"), 2, "needs at least 12");
+    let set = env.run_with_input(&["credentials", "password"], &format!("{PASSWORD}\n"));
+    assert_eq!(set.code, Some(0), "{set:#?}");
+    let _ = env.call("get_workspace_info", &json!({})).setup_error("store_locked");
+    env.set("LAYER_MCP_PASSWORD", "another long password");
+    refused(&env.run(&["credentials", "status"]), 3, "wrong password");
+    env.set("LAYER_MCP_PASSWORD", PASSWORD);
+    let shown = status(&env);
+    assert_eq!((&shown["unlock"], &shown["iterations"]), (&json!("password"), &json!(600_000)));
+    // A new token under the same password.
+    let rotated = env.run_with_input(&["credentials", "rotate", "--offline"], OTHER_TOKEN);
+    assert_eq!(rotated.code, Some(0), "{rotated:#?}");
+    assert_eq!(status(&env)["unlock"], "password");
+    let dropped = env.run(&["credentials", "password", "--remove"]);
+    assert_eq!(dropped.code, Some(0), "{dropped:#?}");
+    env.unset("LAYER_MCP_PASSWORD");
+    assert_eq!(status(&env)["unlock"], "device");
+    assert_eq!(status(&env)["token"], "pat_Othe…");
+}
+
+#[test]
+fn what_is_removed_is_gone_and_asked_about_first() {
+    let env = TestEnv::with_store();
+    refused(&env.run(&["credentials", "remove"]), 3, "nothing was erased");
+    let _ = env.call("get_workspace_info", &json!({})).done();
+    let done = env.run(&["credentials", "remove", "--yes"]);
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    for name in ["salt.bin", "key.bin", "credentials.enc"] {
+        assert!(fs::symlink_metadata(env.home().join("secure").join(name)).is_err(), "{name}");
+    }
+    let _ = env.call("get_workspace_info", &json!({})).setup_error("credentials_missing");
+    let again = env.run(&["credentials", "remove", "--yes", "--device-key"]);
+    assert_eq!((again.code, again.stdout.contains("Erased")), (Some(0), true), "{again:#?}");
+    let none = env.run(&["credentials", "remove", "--yes", "--device-key"]);
+    assert!(none.stdout.contains("nothing to erase"), "{none:#?}");
+}
