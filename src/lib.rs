@@ -12,13 +12,13 @@
 //! - [`files`]: the output folder: confined names, whole files, nothing replaced.
 //! - [`credentials`]: the token, encrypted at rest.
 //! - [`sandbox`]: an offline Layer, written from Layer's documents and not from our client.
-//! - [`log`] and [`redact`]: what leaves the process beside answers, without secrets.
+//! - [`log`], [`audit`] and [`redact`]: what leaves the process beside answers, without secrets.
 //!
 //! ```text
 //! cli → { mcp, sandbox, config, credentials, log }
 //!       mcp → runs → { layer, journal, files }
 //!             layer → credentials::token
-//! redact, and the nouns of layer: used by all, use nobody
+//! redact, audit, and the nouns of layer: used by all, use nobody (audit: redact)
 //! ```
 //!
 //! # What holds, and is tested (`tests/it/tidy.rs`, `tests/it/money.rs`)
@@ -31,6 +31,7 @@
 //! - Standard output carries JSON-RPC and nothing else while serving.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod credentials;
