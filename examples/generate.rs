@@ -40,6 +40,7 @@ impl ToSandbox {
                 .iter()
                 .map(|host| host.parse())
                 .collect::<Result<_, _>>()?,
+            audit: layer_mcp::audit::AuditTrail::nowhere(),
         };
         Ok(Connection {
             client: LayerClient::new(settings, ApiToken::parse(sandbox.token())?)?,
@@ -81,6 +82,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
         now: jiff::Zoned::now,
         redactor: layer_mcp::redact::Redactor::new(),
+        audit: layer_mcp::audit::AuditTrail::nowhere(),
     });
     let request = AssetRequest {
         prompt: Prompt::try_from(prompt)?,

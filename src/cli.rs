@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod call;
 mod credentials;
 mod doctor;
@@ -17,7 +18,9 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::audit::{AuditTrail, Event};
 use crate::config::{Config, Flags, Surroundings};
+use crate::credentials::{CredentialStore, Credentials, StoreError, UnlockOptions};
 use crate::log;
 use crate::mcp::{Tools, Waiting};
 use crate::redact::Redactor;
@@ -91,6 +94,8 @@ enum Command {
     Credentials(credentials::CredentialsCommand),
     /// Check settings, store, permissions and clients, and say how to mend what is wrong
     Doctor(doctor::DoctorArguments),
+    /// Show the audit trail, or check that it is whole
+    Audit(audit::AuditArguments),
     /// Run the offline Layer as an HTTPS server on loopback, for tests
     Sandbox {
         /// Port of its API; any free one by default
@@ -134,6 +139,12 @@ pub fn run() -> ExitCode {
     };
     let config = Arc::new(Config::load(&flags, &around));
     let redactor = Redactor::new();
+    let audit = AuditTrail::new(
+        config.audit_dir(),
+        config.audit_days,
+        redactor.clone(),
+        jiff::Timestamp::now,
+    );
     let mut terminal = Terminal::system();
     let command = match arguments.command {
         Some(command) => command,
@@ -154,30 +165,29 @@ pub fn run() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
+    let process = Process { config, redactor, audit };
     let code = match command {
-        Command::Serve => runtime.block_on(serve::serve(config, redactor)),
+        Command::Serve => runtime.block_on(serve::serve(process)),
         Command::Call { tool, arguments, no_wait } => runtime.block_on(call::call(
-            config,
-            redactor,
+            &process,
             &tool,
             arguments.as_deref(),
             no_wait,
             &mut terminal,
         )),
-        Command::Tools { json } => tools(config, redactor, json, &mut terminal),
-        Command::Setup(arguments) => {
-            setup::run(&config, arguments, redactor, &runtime, &mut terminal)
-        }
+        Command::Tools { json } => tools(&process, json, &mut terminal),
+        Command::Setup(arguments) => setup::run(&process, arguments, &runtime, &mut terminal),
         Command::Credentials(command) => {
-            credentials::run(&config, command, redactor, &runtime, &mut terminal)
+            credentials::run(&process, command, &runtime, &mut terminal)
         }
         Command::Doctor(arguments) => {
             let user_home = around.user_home.clone();
-            doctor::run(config, &arguments, redactor, &runtime, user_home, &mut terminal)
+            doctor::run(&process, &arguments, &runtime, user_home, &mut terminal)
         }
+        Command::Audit(arguments) => audit::run(&process, &arguments, &mut terminal),
         Command::Sandbox { list_faults: true, .. } => list_faults(&mut terminal),
         Command::Sandbox { port, fault, state_dir, .. } => {
-            runtime.block_on(sandbox::run(&config, port, fault, state_dir, &mut terminal))
+            runtime.block_on(sandbox::run(&process.config, port, fault, state_dir, &mut terminal))
         }
     };
     // A read of stdin that nobody will end must not keep the process.
@@ -200,8 +210,45 @@ fn harden() {
     }
 }
 
+/// What all commands share.
+#[derive(Clone)]
+struct Process {
+    config: Arc<Config>,
+    redactor: Redactor,
+    audit: AuditTrail,
+}
+
+impl Process {
+    /// The credential store of the home.
+    fn store(&self) -> CredentialStore {
+        CredentialStore::new(self.config.secure_dir()).with_redactor(self.redactor.clone())
+    }
+
+    /// Opens the store; from here on the audit trail is sealed with its key.
+    fn open_store(&self, unlock: &UnlockOptions) -> Result<Credentials, StoreError> {
+        let opened = self.store().load(unlock);
+        match &opened {
+            Ok(credentials) => {
+                self.audit.seal_with(credentials.audit_key().as_bytes());
+                self.audit.note(Event::new("auth.unlock").with("outcome", "ok"));
+            }
+            Err(error) if error.is_absent() => {}
+            Err(error) => {
+                let name = match error {
+                    StoreError::Permissions { .. } => "security.permissions",
+                    StoreError::Tampered => "security.tampered",
+                    _ => "auth.fail",
+                };
+                self.audit.note(Event::new(name).with("code", error.code()));
+            }
+        }
+        opened
+    }
+}
+
 /// The use cases as the settings say.
-fn runs(config: Arc<Config>, redactor: Redactor) -> Runs {
+fn runs(process: &Process) -> Runs {
+    let Process { config, redactor, audit } = process.clone();
     let nowhere = || SetupProblem {
         code: "configuration",
         message: "There is no folder to write assets to.".to_owned(),
@@ -215,13 +262,14 @@ fn runs(config: Arc<Config>, redactor: Redactor) -> Runs {
         output_dir: config.output_dir.clone().ok_or_else(nowhere),
         limits: config.limits.clone(),
         now: jiff::Zoned::now,
-        redactor: redactor.clone(),
-        connect: Box::new(LayerAccess::new(config, redactor)),
+        redactor,
+        audit,
+        connect: Box::new(LayerAccess::new(process.clone())),
     })
 }
 
 fn greet(config: &Config, terminal: &mut Terminal) -> ExitCode {
-    let stored = crate::credentials::CredentialStore::new(config.secure_dir()).exists();
+    let stored = CredentialStore::new(config.secure_dir()).exists();
     let state = match (config.sandbox, stored, &config.token) {
         (true, ..) => "The sandbox needs no token.",
         (_, Ok(true), _) => "A token is stored.",
@@ -241,9 +289,13 @@ fn greet(config: &Config, terminal: &mut Terminal) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn tools(config: Arc<Config>, redactor: Redactor, json: bool, terminal: &mut Terminal) -> ExitCode {
-    let runs = runs(config.clone(), redactor.clone());
-    let tools = Tools::new(runs, Waiting::Never, config.read_only, redactor);
+fn tools(process: &Process, json: bool, terminal: &mut Terminal) -> ExitCode {
+    let tools = Tools::new(
+        runs(process),
+        Waiting::Never,
+        process.config.read_only,
+        process.redactor.clone(),
+    );
     let shown = if json {
         let list: Vec<serde_json::Value> = tools
             .specs()

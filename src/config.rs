@@ -60,6 +60,8 @@ pub mod names {
     pub const CONFIRM_ABOVE: &str = "LAYER_CONFIRM_ABOVE_CU";
     /// The longest that one call blocks.
     pub const MAX_WAIT: &str = "LAYER_MAX_WAIT_SECONDS";
+    /// How many days the audit trail is kept.
+    pub const AUDIT_DAYS: &str = "LAYER_AUDIT_DAYS";
     /// The log's filter.
     pub const LOG: &str = "LAYER_LOG";
     /// How much faster the sandbox's clock runs.
@@ -133,6 +135,8 @@ pub struct Config {
     pub limits: Limits,
     /// The longest that one call blocks.
     pub max_wait: Duration,
+    /// How many days the audit trail is kept.
+    pub audit_days: u32,
     /// The log's filter.
     pub log: String,
     /// Settings that can't be used.
@@ -143,6 +147,7 @@ pub struct Config {
 
 /// The longest that a call blocks unless the user says otherwise: clients give up at 60 seconds.
 const MAX_WAIT: Duration = Duration::from_secs(45);
+const AUDIT_DAYS: u32 = 30;
 const CONFIRM_ABOVE: i64 = 20_000_000;
 
 /// `config.toml`.
@@ -163,6 +168,7 @@ struct File {
     budget_day_cu: Option<f64>,
     confirm_above_cu: Option<f64>,
     max_wait_seconds: Option<f64>,
+    audit_days: Option<u32>,
     log: Option<String>,
 }
 
@@ -229,6 +235,7 @@ impl Config {
             output_dir: reader.output_dir(flags, file.output_dir),
             limits,
             max_wait: reader.max_wait(file.max_wait_seconds),
+            audit_days: reader.audit_days(file.audit_days),
             log: reader.text(names::LOG, file.log).unwrap_or_else(|| "info".to_owned()),
             home,
             problems: reader.problems,
@@ -253,6 +260,11 @@ impl Config {
     /// The sandbox's folder.
     pub fn sandbox_dir(&self) -> PathBuf {
         self.home.join("sandbox")
+    }
+
+    /// The audit trail's folder. The sandbox has one of its own.
+    pub fn audit_dir(&self) -> PathBuf {
+        if self.sandbox { self.sandbox_dir().join("audit") } else { self.home.join("audit") }
     }
 
     /// The log's folder.
@@ -398,6 +410,20 @@ impl Reader<'_> {
             _ => {
                 self.problem(names::SANDBOX_SPEED, "it must be a number above 0, such as `10`");
                 1.0
+            }
+        }
+    }
+
+    fn audit_days(&mut self, file: Option<u32>) -> u32 {
+        let days = match self.text(names::AUDIT_DAYS, None) {
+            Some(text) => text.parse::<u32>().ok(),
+            None => file.or(Some(AUDIT_DAYS)),
+        };
+        match days {
+            Some(days) if (1..=3_650).contains(&days) => days,
+            _ => {
+                self.problem(names::AUDIT_DAYS, "it must be a number of days from 1 to 3650");
+                AUDIT_DAYS
             }
         }
     }

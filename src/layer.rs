@@ -29,6 +29,7 @@ pub use workspace::Workspace;
 
 use serde_json::Value;
 
+use crate::audit::AuditTrail;
 use crate::credentials::token::ApiToken;
 
 /// All that a client needs to know.
@@ -40,6 +41,8 @@ pub struct LayerSettings {
     pub connectivity: Connectivity,
     /// Hosts from which files may come, besides Layer's own.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// Where calls are written down, without their bodies.
+    pub audit: AuditTrail,
 }
 
 /// Layer's API in the name of one user.
@@ -62,8 +65,12 @@ impl LayerClient {
         let hosts = hosts::HostPolicy::new(settings.base.url(), settings.allowed_hosts)?;
         Ok(Self {
             origin: settings.base.origin(),
-            downloads: download::Downloads::new(&settings.connectivity, hosts)?,
-            http: http::Http::new(&settings.connectivity, settings.base, token)?,
+            downloads: download::Downloads::new(
+                &settings.connectivity,
+                hosts,
+                settings.audit.clone(),
+            )?,
+            http: http::Http::new(&settings.connectivity, settings.base, token, settings.audit)?,
         })
     }
 

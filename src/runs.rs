@@ -29,6 +29,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::{AuditTrail, Event};
 use crate::journal::{
     Budgets, Fingerprint, Job, JobId, JobState, Journal, NewJob, Quote, Reservation,
 };
@@ -88,6 +89,8 @@ pub struct RunsSettings {
     pub now: fn() -> Zoned,
     /// Takes secrets out of what is kept on disk.
     pub redactor: Redactor,
+    /// Where purchases and files are written down.
+    pub audit: AuditTrail,
 }
 
 /// The use cases. Cheap to clone.
@@ -182,6 +185,23 @@ impl Runs {
         self.inner.settings.output_dir.clone().map_err(RunError::Setup)
     }
 
+    /// Writes an error that a tool answers with into the audit trail.
+    pub fn note_error(&self, tool: &'static str, report: &ErrorReport) {
+        let name = match report.code {
+            "path_refused" => "security.path_refused",
+            "budget" => "security.budget_stop",
+            "confirmation_needed" => "security.confirmation_needed",
+            _ => "error",
+        };
+        let event = Event::new(name)
+            .with("op", tool)
+            .with("code", report.code)
+            .with("money", serde_json::to_value(report.money).unwrap_or_default())
+            .with_some("job", report.job_id.as_ref().map(JobId::as_str))
+            .with_some("request_id", report.request_id.clone());
+        self.inner.settings.audit.note(event);
+    }
+
     /// The user's limits.
     pub fn limits(&self) -> &Limits {
         &self.inner.settings.limits
@@ -235,6 +255,12 @@ impl Runs {
         let price = within(deadline, self.price(&prepared)).await?;
         self.allow(request, &prepared, price).await?;
         let new = self.new_job(&prepared, price, save_to.clone(), &place);
+        // What can't be recorded is not bought.
+        let event = Event::new("purchase.request")
+            .with("job", new.id.as_str())
+            .with("model", new.request.model.as_str())
+            .with("cu", price.estimated.to_string());
+        self.inner.settings.audit.record(event).map_err(RunError::audit)?;
         let budgets = self.budgets();
         let reserved = journal.reserve(&new, since, &budgets, self.inner.now()).await;
         match reserved.map_err(RunError::journal)? {

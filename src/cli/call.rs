@@ -2,17 +2,16 @@
 
 use std::io::Read;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 
+use super::Process;
 use super::signals::told_to_stop;
 use super::terminal::Terminal;
-use crate::config::Config;
 use crate::mcp::{Answer, Tools, Waiting};
-use crate::redact::{Redactor, clean_line};
+use crate::redact::clean_line;
 use crate::runs::{ErrorReport, Progress, RunError};
 
 /// The tool reported an error.
@@ -27,8 +26,7 @@ const LARGEST_ARGUMENTS: u64 = 4 * 1024 * 1024;
 
 /// Calls a tool. `arguments` is JSON, `@file`, or `-` for stdin; nothing is an empty object.
 pub(super) async fn call(
-    config: Arc<Config>,
-    redactor: Redactor,
+    process: &Process,
     tool: &str,
     arguments: Option<&str>,
     no_wait: bool,
@@ -38,9 +36,10 @@ pub(super) async fn call(
         Ok(arguments) => arguments,
         Err(message) => return usage(terminal, message),
     };
-    let runs = super::runs(config.clone(), redactor.clone());
+    let runs = super::runs(process);
     let waiting = if no_wait { Waiting::Never } else { Waiting::ToTheEnd };
-    let tools = Tools::new(runs.clone(), waiting, config.read_only, redactor);
+    let tools =
+        Tools::new(runs.clone(), waiting, process.config.read_only, process.redactor.clone());
     let bar = bar();
     let shown = bar.clone();
     let progress = move |progress: Progress| {

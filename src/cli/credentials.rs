@@ -9,13 +9,14 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
+use super::Process;
 use super::setup::{Setup, SetupArguments, SetupError, ask_for_password, report};
 use super::terminal::{Prompt, Terminal};
-use crate::config::{Config, names};
+use crate::audit::Event;
+use crate::config::names;
 use crate::credentials::{
     CredentialStore, Credentials, NewPassword, NewUnlock, StoreError, UnlockOptions, UnlockSource,
 };
-use crate::redact::Redactor;
 
 /// Days after which a token should be replaced.
 const ROTATE_AFTER_DAYS: i64 = 90;
@@ -67,14 +68,12 @@ pub(super) enum CredentialsCommand {
 
 /// Runs one of the commands.
 pub(super) fn run(
-    config: &Config,
+    process: &Process,
     command: CredentialsCommand,
-    redactor: Redactor,
     runtime: &Runtime,
     terminal: &mut Terminal,
 ) -> ExitCode {
-    let store = CredentialStore::new(config.secure_dir()).with_redactor(redactor.clone());
-    let life = Life { config, store, redactor, runtime };
+    let life = Life { process, store: process.store(), runtime };
     let ended = match command {
         CredentialsCommand::Status { json, fail_if_older } => {
             life.status(json, fail_if_older, terminal)
@@ -93,9 +92,8 @@ pub(super) fn run(
 }
 
 struct Life<'a> {
-    config: &'a Config,
+    process: &'a Process,
     store: CredentialStore,
-    redactor: Redactor,
     runtime: &'a Runtime,
 }
 
@@ -152,7 +150,7 @@ impl Life<'_> {
         terminal: &mut Terminal,
     ) -> Result<ExitCode, SetupError> {
         let (credentials, unlock) = self.open(terminal)?;
-        let here = self.config.api_base.origin();
+        let here = self.process.config.api_base.origin();
         if credentials.api_origin() != here {
             return Err(SetupError::setup(
                 format!("the stored token belongs to `{}`, not `{here}`", credentials.api_origin()),
@@ -160,15 +158,10 @@ impl Life<'_> {
             ));
         }
         arguments.keep_workspace(credentials.workspace_id());
-        let setup = Setup {
-            config: self.config,
-            arguments,
-            redactor: self.redactor.clone(),
-            runtime: self.runtime,
-        };
+        let setup = Setup { process: self.process, arguments, runtime: self.runtime };
         setup.refuse_settings()?;
         let secret = setup.token(terminal)?;
-        self.redactor.register(secret.expose_secret());
+        self.process.redactor.register(secret.expose_secret());
         if credentials.has_token(secret.expose_secret()) {
             return Err(SetupError::setup(
                 "this is the token that is stored already; nothing was changed",
@@ -180,6 +173,7 @@ impl Life<'_> {
         let token = setup.parse(&secret)?;
         let renewed = credentials.with_token(token, Timestamp::now());
         self.store.save(&renewed, &unlock).map_err(not_stored)?;
+        self.process.audit.note(Event::new("auth.rotated"));
         terminal
             .print(format!(
                 "Stored the token {}… in place of {old}….\nRevoke the old one now, at \
@@ -193,16 +187,18 @@ impl Life<'_> {
     fn password(&self, remove: bool, terminal: &mut Terminal) -> Result<ExitCode, SetupError> {
         let (credentials, _) = self.open(terminal)?;
         let unlock = if remove {
-            NewUnlock::Device(self.config.unlock.device_key.clone())
+            NewUnlock::Device(self.process.config.unlock.device_key.clone())
         } else if terminal.can_ask() {
             NewUnlock::Password(ask_for_password(terminal)?)
         } else {
             let piped = terminal.piped_secret()?;
-            self.redactor.register(piped.expose_secret());
+            self.process.redactor.register(piped.expose_secret());
             let password = NewPassword::parse(&piped);
             NewUnlock::Password(password.map_err(|error| SetupError::Usage(error.to_string()))?)
         };
         self.store.save(&credentials, &unlock).map_err(not_stored)?;
+        let event = Event::new("auth.relocked").with("unlock", unlock.source().name());
+        self.process.audit.note(event);
         let said = match unlock.source() {
             UnlockSource::Password => format!(
                 "The store has a new password. The server needs it in `{}`, `{}` or `{}`.",
@@ -212,7 +208,7 @@ impl Life<'_> {
             ),
             _ => format!(
                 "The store is unlocked by the device key {} from now on.",
-                self.config.unlock.device_key.display()
+                self.process.config.unlock.device_key.display()
             ),
         };
         terminal.print(said).map_err(not_printed)?;
@@ -234,10 +230,13 @@ impl Life<'_> {
                 return Err(SetupError::setup("nothing was erased", "the token stays in use"));
             }
         }
-        let key = device_key.then_some(self.config.unlock.device_key.as_path());
+        let key = device_key.then_some(self.process.config.unlock.device_key.as_path());
         let found = self.store.forget(key).map_err(|error| {
             SetupError::setup(format!("not all was erased: {error}"), error.next_step())
         })?;
+        if found {
+            self.process.audit.note(Event::new("auth.removed"));
+        }
         let said = if found {
             "Erased what was stored. Copies may survive in backups, on solid-state disks and on \
              file systems that copy on write; only revoking the token ends it: app.layer.ai, \
@@ -252,7 +251,7 @@ impl Life<'_> {
     /// The credentials, and the way to lock them again. At a terminal a password that no setting
     /// gives is asked for; a server never does that.
     fn open(&self, terminal: &mut Terminal) -> Result<(Credentials, NewUnlock), SetupError> {
-        let mut options: UnlockOptions = self.config.unlock.clone();
+        let mut options: UnlockOptions = self.process.config.unlock.clone();
         let source = self.store.source().map_err(not_opened)?;
         if source == UnlockSource::Password {
             if options.password.is_set() {
@@ -261,7 +260,7 @@ impl Life<'_> {
                 options.password.value = Some(terminal.secret("The store's password:")?);
             }
         }
-        let credentials = self.store.load(&options).map_err(not_opened)?;
+        let credentials = self.process.open_store(&options).map_err(not_opened)?;
         let unlock = match source {
             UnlockSource::Password => match options.password.new_password().map_err(not_opened)? {
                 Some(Ok(password)) => NewUnlock::Password(password),

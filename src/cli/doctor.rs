@@ -5,18 +5,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use serde_json::json;
 use tokio::runtime::Runtime;
 
+use super::Process;
 use super::credentials::Age;
 use super::layer_access::LayerAccess;
 use super::terminal::Terminal;
+use crate::audit::{SealKey, verify};
 use crate::config::{Config, names};
 use crate::credentials::{CredentialStore, UnlockSource};
 use crate::files::OutputDir;
-use crate::redact::{Redactor, clean_line};
+use crate::redact::clean_line;
 use crate::runs::Connect as _;
 
 #[derive(Debug, clap::Args)]
@@ -79,24 +80,24 @@ impl Check {
 
 /// Checks everything and prints a line a check.
 pub(super) fn run(
-    config: Arc<Config>,
+    process: &Process,
     arguments: &DoctorArguments,
-    redactor: Redactor,
     runtime: &Runtime,
     user_home: Option<PathBuf>,
     terminal: &mut Terminal,
 ) -> ExitCode {
-    let mut checks = vec![settings(&config)];
-    checks.extend(permissions(&config, arguments.fix));
-    checks.extend(store(&config, &redactor));
-    checks.push(environment(&config));
-    checks.push(device_key(&config));
-    checks.push(ignored(&config));
-    checks.push(output_folder(&config));
-    checks.push(certificates(&config));
+    let Process { config, redactor, .. } = process;
+    let mut checks = vec![settings(config)];
+    checks.extend(permissions(config, arguments.fix));
+    checks.extend(store(process));
+    checks.push(environment(config));
+    checks.push(device_key(config));
+    checks.push(ignored(config));
+    checks.push(output_folder(config));
+    checks.push(certificates(config));
     checks.extend(user_home.map(|home| clients(&home)));
     if arguments.online {
-        checks.push(runtime.block_on(online(config.clone(), redactor.clone())));
+        checks.push(runtime.block_on(online(process)));
     }
     let failed = checks.iter().any(|check| check.outcome == Outcome::Failed);
     let shown = if arguments.json {
@@ -149,23 +150,27 @@ fn settings(config: &Config) -> Check {
 }
 
 /// Whether the store opens, and how old the token is.
-fn store(config: &Config, redactor: &Redactor) -> Vec<Check> {
+fn store(process: &Process) -> Vec<Check> {
     const NAME: &str = "store";
-    let store = CredentialStore::new(config.secure_dir()).with_redactor(redactor.clone());
-    let credentials = match store.load(&config.unlock) {
+    let config = &process.config;
+    let credentials = match process.open_store(&config.unlock) {
         Ok(credentials) => credentials,
         Err(error) if error.is_absent() => {
-            return vec![match &config.token {
+            let check = match &config.token {
                 Some(_) => Check::ok(NAME, "none; the environment's token is used"),
                 None => Check::failed(NAME, "there is no token", "Run `layer-mcp setup`."),
-            }];
+            };
+            return vec![check, trail(config, None)];
         }
-        Err(error) => return vec![Check::failed(NAME, error.to_string(), error.next_step())],
+        Err(error) => {
+            let check = Check::failed(NAME, error.to_string(), error.next_step());
+            return vec![check, trail(config, None)];
+        }
     };
     let mut checks = Vec::new();
     let here = config.api_base.origin();
     checks.push(if credentials.api_origin() == here {
-        let source = store.source().map_or("?", UnlockSource::name);
+        let source = process.store().source().map_or("?", UnlockSource::name);
         Check::ok(NAME, format!("opens, by {source}; AES-256-CBC with HMAC-SHA-256"))
     } else {
         Check::failed(
@@ -174,6 +179,7 @@ fn store(config: &Config, redactor: &Redactor) -> Vec<Check> {
             format!("Unset `{}`, or run `layer-mcp setup`.", names::BASE_URL),
         )
     });
+    checks.push(trail(config, Some(&SealKey::new(credentials.audit_key().as_bytes()))));
     let age = Age::of(credentials.created_at(), jiff::Timestamp::now());
     let hint = credentials.token().hint();
     let message = format!("{hint}…, stored {}", age.in_words());
@@ -182,6 +188,26 @@ fn store(config: &Config, redactor: &Redactor) -> Vec<Check> {
         Some(nudge) => Check::warning("token", message, nudge),
     });
     checks
+}
+
+fn trail(config: &Config, key: Option<&SealKey>) -> Check {
+    const NAME: &str = "audit";
+    match verify(&config.audit_dir(), key) {
+        Ok(report) => match report.findings.first() {
+            None => Check::ok(NAME, format!("{} lines, whole", report.lines)),
+            Some(first) => Check::failed(
+                NAME,
+                format!("{} findings, the first: {first}", report.findings.len()),
+                "`layer-mcp audit --verify` lists them. Find out who changed the trail; to begin \
+                 a new one, move the folder away.",
+            ),
+        },
+        Err(error) => Check::failed(
+            NAME,
+            format!("`{}` can't be read: {error}", config.audit_dir().display()),
+            "Correct its permissions.",
+        ),
+    }
 }
 
 fn environment(config: &Config) -> Check {
@@ -384,9 +410,9 @@ fn permissions(_config: &Config, _fix: bool) -> Option<Check> {
     None
 }
 
-async fn online(config: Arc<Config>, redactor: Redactor) -> Check {
+async fn online(process: &Process) -> Check {
     const NAME: &str = "layer";
-    let access = LayerAccess::new(config, redactor);
+    let access = LayerAccess::new(process.clone());
     let connection = match access.connect().await {
         Ok(connection) => connection,
         Err(problem) => return Check::failed(NAME, problem.message, problem.next_step),

@@ -1,37 +1,35 @@
 //! The way to Layer as the settings say: the sandbox inside the process, or the API with the
 //! token of the store or of the environment. Walked at the first call that needs it.
 
-use std::sync::Arc;
-
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::ExposeSecret;
 use url::Url;
 
+use super::Process;
+use crate::audit::Event;
 use crate::config::{Config, names};
-use crate::credentials::{ApiToken, CredentialStore, StoreError};
+use crate::credentials::{ApiToken, StoreError};
 use crate::layer::{
     AllowedHost, ApiError, Connectivity, LayerClient, LayerSettings, ProxyChoice, TrustRoots,
     WorkspaceId,
 };
-use crate::redact::Redactor;
 use crate::runs::{Connect, Connection, SANDBOX_ORIGIN, SetupProblem};
 use crate::sandbox::{Sandbox, SandboxOptions};
 
 /// Connects as the settings say.
 pub(super) struct LayerAccess {
-    config: Arc<Config>,
-    redactor: Redactor,
+    process: Process,
 }
 
 impl LayerAccess {
-    pub(super) fn new(config: Arc<Config>, redactor: Redactor) -> Self {
-        Self { config, redactor }
+    pub(super) fn new(process: Process) -> Self {
+        Self { process }
     }
 
     async fn sandbox(&self) -> Result<Connection, SetupProblem> {
-        let mut options = SandboxOptions::new(self.config.sandbox_dir().join("layer"));
-        options.speed = self.config.sandbox_speed;
+        let mut options = SandboxOptions::new(self.process.config.sandbox_dir().join("layer"));
+        options.speed = self.process.config.sandbox_speed;
         let sandbox = Sandbox::start(options).await.map_err(|error| SetupProblem {
             code: "configuration",
             message: format!("The sandbox can't start: {error}."),
@@ -51,6 +49,7 @@ impl LayerAccess {
                 .map(|host| host.parse::<AllowedHost>())
                 .collect::<Result<_, _>>()
                 .map_err(|_| own("hosts"))?,
+            audit: self.process.audit.clone(),
         };
         let token = ApiToken::parse(sandbox.token()).map_err(|_| own("token"))?;
         let workspace = sandbox.workspace_id().parse().map_err(|_| own("workspace"))?;
@@ -64,7 +63,7 @@ impl LayerAccess {
 
     async fn layer(&self) -> Result<Connection, SetupProblem> {
         let (token, workspace) = self.credentials().await?;
-        let settings = settings(&self.config).await?;
+        let settings = settings(&self.process).await?;
         let origin = settings.base.origin();
         let client = LayerClient::new(settings, token).map_err(unusable)?;
         Ok(Connection { client, workspace, origin, keep: None })
@@ -72,18 +71,17 @@ impl LayerAccess {
 
     /// The store first; the environment only when there is no store, or when the user says so.
     async fn credentials(&self) -> Result<(ApiToken, Option<WorkspaceId>), SetupProblem> {
-        if !self.config.credentials_from_env {
-            let store =
-                CredentialStore::new(self.config.secure_dir()).with_redactor(self.redactor.clone());
-            let unlock = self.config.unlock.clone();
-            let loaded = tokio::task::spawn_blocking(move || store.load(&unlock)).await;
+        if !self.process.config.credentials_from_env {
+            let process = self.process.clone();
+            let opened = move || process.open_store(&process.config.unlock);
+            let loaded = tokio::task::spawn_blocking(opened).await;
             match loaded.map_err(|_| broken("the credential store"))? {
                 Ok(credentials) => return self.of_store(credentials),
                 Err(error) if error.is_absent() => {}
                 Err(error) => return Err(of_store(&error)),
             }
         }
-        let Some(token) = &self.config.token else {
+        let Some(token) = &self.process.config.token else {
             return Err(SetupProblem {
                 code: "credentials_missing",
                 message: "There is no Layer.ai token yet.".to_owned(),
@@ -95,7 +93,8 @@ impl LayerAccess {
                 ),
             });
         };
-        self.redactor.register(token.expose_secret().trim());
+        self.process.audit.note(Event::new("auth.use").with("source", "environment"));
+        self.process.redactor.register(token.expose_secret().trim());
         let token =
             ApiToken::parse(token.expose_secret().trim()).map_err(|error| SetupProblem {
                 code: "configuration",
@@ -105,14 +104,14 @@ impl LayerAccess {
                         again."
                         .to_owned(),
             })?;
-        Ok((token, self.config.workspace.clone()))
+        Ok((token, self.process.config.workspace.clone()))
     }
 
     fn of_store(
         &self,
         credentials: crate::credentials::Credentials,
     ) -> Result<(ApiToken, Option<WorkspaceId>), SetupProblem> {
-        let base = self.config.api_base.origin();
+        let base = self.process.config.api_base.origin();
         let address = Url::parse(&base).map_err(|_| broken("the API's address"))?;
         if !credentials.is_for(&address) {
             return Err(SetupProblem {
@@ -131,7 +130,7 @@ impl LayerAccess {
             .workspace_id()
             .parse::<WorkspaceId>()
             .map_err(|_| broken("the stored workspace id"))?;
-        if let Some(other) = &self.config.workspace
+        if let Some(other) = &self.process.config.workspace
             && *other != workspace
         {
             tracing::warn!(
@@ -146,10 +145,11 @@ impl LayerAccess {
 impl Connect for LayerAccess {
     fn connect(&self) -> BoxFuture<'_, Result<Connection, SetupProblem>> {
         async {
-            if let Some(problem) = configuration_problem(&self.config) {
+            if let Some(problem) = configuration_problem(&self.process.config) {
+                self.process.audit.note(Event::new("config.load").with("outcome", problem.code));
                 return Err(problem);
             }
-            if self.config.sandbox { self.sandbox().await } else { self.layer().await }
+            if self.process.config.sandbox { self.sandbox().await } else { self.layer().await }
         }
         .boxed()
     }
@@ -173,7 +173,8 @@ pub(super) fn configuration_problem(config: &Config) -> Option<SetupProblem> {
 }
 
 /// What the client needs to reach the API.
-pub(super) async fn settings(config: &Config) -> Result<LayerSettings, SetupProblem> {
+pub(super) async fn settings(process: &Process) -> Result<LayerSettings, SetupProblem> {
+    let config = &process.config;
     let roots = match &config.ca_bundle {
         None => TrustRoots::Platform,
         Some(path) => {
@@ -192,6 +193,7 @@ pub(super) async fn settings(config: &Config) -> Result<LayerSettings, SetupProb
         base: config.api_base.clone(),
         connectivity: Connectivity { roots, proxy: config.proxy.clone() },
         allowed_hosts: config.allowed_hosts.clone(),
+        audit: process.audit.clone(),
     })
 }
 

@@ -6,27 +6,28 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Process;
 use super::signals::told_to_stop;
-use crate::config::Config;
 use crate::mcp::stdio::{self, StdioTransport};
 use crate::mcp::{Server, Tools, Waiting};
-use crate::redact::Redactor;
 
 /// Starts on their way have so long to be recorded when the client goes; the rest of the second
 /// that an end may take is for everything else.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Serves until the client goes or a signal comes.
-pub(super) async fn serve(config: Arc<Config>, redactor: Redactor) -> ExitCode {
+pub(super) async fn serve(process: Process) -> ExitCode {
+    let config = &process.config;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     for problem in &config.problems {
         tracing::warn!("`{}`: {}", problem.setting, problem.message);
     }
-    let runs = super::runs(config.clone(), redactor.clone());
+    let runs = super::runs(&process);
     let waiting = Waiting::AtMost(config.max_wait);
-    let tools = Arc::new(Tools::new(runs.clone(), waiting, config.read_only, redactor));
+    let tools =
+        Arc::new(Tools::new(runs.clone(), waiting, config.read_only, process.redactor.clone()));
     let shutdown = CancellationToken::new();
     let on_signal = shutdown.clone();
     tokio::spawn(async move {

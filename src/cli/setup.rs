@@ -7,15 +7,16 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Runtime;
 use url::Url;
 
+use super::Process;
 use super::layer_access::{configuration_problem, settings, unusable};
 use super::terminal::{Prompt, PromptError, Terminal};
-use crate::config::{Config, names};
+use crate::audit::Event;
+use crate::config::names;
 use crate::credentials::{
     ApiToken, AuditKey, CredentialStore, Credentials, NewPassword, NewUnlock, UnlockError,
     UnlockSource,
 };
 use crate::layer::{ApiErrorKind, LayerClient, Workspace};
-use crate::redact::Redactor;
 
 /// What can be answered beforehand. The token never: a command line can be read by everybody on
 /// the machine.
@@ -93,13 +94,12 @@ impl SetupError {
 
 /// Sets up the store, asking for what the arguments leave open.
 pub(super) fn run(
-    config: &Config,
+    process: &Process,
     arguments: SetupArguments,
-    redactor: Redactor,
     runtime: &Runtime,
     terminal: &mut Terminal,
 ) -> ExitCode {
-    let setup = Setup { config, arguments, redactor, runtime };
+    let setup = Setup { process, arguments, runtime };
     match setup.run(terminal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error, terminal),
@@ -116,9 +116,8 @@ pub(super) fn report(error: &SetupError, terminal: &mut Terminal) -> ExitCode {
 }
 
 pub(super) struct Setup<'a> {
-    pub(super) config: &'a Config,
+    pub(super) process: &'a Process,
     pub(super) arguments: SetupArguments,
-    pub(super) redactor: Redactor,
     pub(super) runtime: &'a Runtime,
 }
 
@@ -143,11 +142,10 @@ impl Setup<'_> {
         if source == UnlockSource::Keyring {
             return Err(SetupError::Usage(UnlockError::Keyring.to_string()));
         }
-        let store =
-            CredentialStore::new(self.config.secure_dir()).with_redactor(self.redactor.clone());
+        let store = self.process.store();
         self.may_replace(&store, terminal)?;
         let secret = self.token(terminal)?;
-        self.redactor.register(secret.expose_secret());
+        self.process.redactor.register(secret.expose_secret());
         let workspace = self.workspace(&secret, terminal)?;
         let unlock = self.unlock(source, terminal)?;
         let credentials = self.credentials(&secret, &workspace.id)?;
@@ -156,16 +154,19 @@ impl Setup<'_> {
             SetupError::setup(format!("nothing was stored: {error}"), error.next_step())
         };
         store.save(&credentials, &unlock).map_err(stored)?;
+        self.process.audit.seal_with(credentials.audit_key().as_bytes());
+        let event = Event::new("auth.stored").with("unlock", source.name());
+        self.process.audit.note(event.with("checked", !self.arguments.offline));
         self.summary(&store, &hint, &workspace, source, terminal)
             .map_err(|error| SetupError::Prompt(error.into()))
     }
 
     /// Refuses to work with the sandbox or with settings that can't be used.
     pub(super) fn refuse_settings(&self) -> Result<(), SetupError> {
-        if self.config.sandbox {
+        if self.process.config.sandbox {
             return Err(SetupError::Usage("the sandbox needs no token".to_owned()));
         }
-        match configuration_problem(self.config) {
+        match configuration_problem(&self.process.config) {
             Some(problem) => Err(SetupError::setup(problem.message, problem.next_step)),
             None => Ok(()),
         }
@@ -202,7 +203,7 @@ impl Setup<'_> {
         } else if terminal.can_ask() && !self.arguments.yes {
             return self.ask_for_token(terminal);
         } else {
-            match (terminal.piped_secret(), &self.config.token) {
+            match (terminal.piped_secret(), &self.process.config.token) {
                 (Ok(piped), _) if !piped.expose_secret().is_empty() => piped,
                 (_, Some(token)) => SecretString::from(token.expose_secret().trim()),
                 _ => {
@@ -262,7 +263,7 @@ impl Setup<'_> {
             .arguments
             .workspace
             .clone()
-            .or_else(|| self.config.workspace.as_ref().map(ToString::to_string));
+            .or_else(|| self.process.config.workspace.as_ref().map(ToString::to_string));
         if self.arguments.offline {
             let id = named.ok_or_else(|| {
                 SetupError::Usage(format!(
@@ -315,7 +316,7 @@ impl Setup<'_> {
             SetupError::setup(problem.message, problem.next_step)
         };
         let asked = self.runtime.block_on(async {
-            let settings = settings(self.config).await.map_err(problem)?;
+            let settings = settings(self.process).await.map_err(problem)?;
             let client = LayerClient::new(settings, token).map_err(unusable).map_err(problem)?;
             Ok::<_, SetupError>(client.workspaces().await)
         })?;
@@ -327,7 +328,7 @@ impl Setup<'_> {
             _ => SetupError::Layer {
                 message: format!(
                     "Layer.ai could not be asked: {}",
-                    self.redactor.redact(&error.message)
+                    self.process.redactor.redact(&error.message)
                 ),
                 hint: "try again, or store the token without asking with `--offline`".to_owned(),
             },
@@ -340,9 +341,10 @@ impl Setup<'_> {
         terminal: &mut Terminal,
     ) -> Result<NewUnlock, SetupError> {
         if source == UnlockSource::Device {
-            return Ok(NewUnlock::Device(self.config.unlock.device_key.clone()));
+            return Ok(NewUnlock::Device(self.process.config.unlock.device_key.clone()));
         }
         let given = self
+            .process
             .config
             .unlock
             .password
@@ -372,11 +374,16 @@ impl Setup<'_> {
         let refused = |error: crate::credentials::InvalidCredentials| {
             SetupError::setup(format!("nothing was stored: {error}"), "correct it and run again")
         };
-        let origin = Url::parse(&self.config.api_base.origin())
+        let origin = Url::parse(&self.process.config.api_base.origin())
             .map_err(|_| SetupError::Usage("the API's address has no origin".to_owned()))?;
-        let key = AuditKey::generate().map_err(refused)?;
         let now = jiff::Timestamp::now();
-        Credentials::new(self.parse(secret)?, workspace, &origin, now, key).map_err(refused)
+        let token = self.parse(secret)?;
+        let key = match self.process.open_store(&self.process.config.unlock) {
+            // The trail so far stays verifiable.
+            Ok(old) => old.into_audit_key(),
+            Err(_) => AuditKey::generate().map_err(refused)?,
+        };
+        Credentials::new(token, workspace, &origin, now, key).map_err(refused)
     }
 
     fn summary(
@@ -403,7 +410,7 @@ impl Setup<'_> {
             _ => format!(
                 "Unlocked by the device key {}: a copy of the store alone is useless; a program \
                  that runs as you can read both.",
-                self.config.unlock.device_key.display()
+                self.process.config.unlock.device_key.display()
             ),
         })
     }

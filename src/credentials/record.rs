@@ -100,6 +100,11 @@ impl Credentials {
         &self.token
     }
 
+    /// The key of the audit trail, taken out; what remains is erased.
+    pub fn into_audit_key(self) -> AuditKey {
+        self.audit_key
+    }
+
     /// Whether this is the token.
     pub fn has_token(&self, text: &str) -> bool {
         self.token.expose() == text

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Response, StatusCode, header};
 use url::Url;
 
-use super::error::{ApiError, ApiErrorKind, Reached};
+use crate::audit::{AuditTrail, Event};
+
+use super::error::{ApiError, ApiErrorKind, Reached, outcome};
 use super::hosts::HostPolicy;
 use super::http::{Connectivity, transport, unusable};
 
@@ -19,16 +21,21 @@ const SLOWEST: u64 = 1_024;
 pub(super) struct Downloads {
     client: Client,
     hosts: HostPolicy,
+    audit: AuditTrail,
 }
 
 impl Downloads {
-    pub(super) fn new(connectivity: &Connectivity, hosts: HostPolicy) -> Result<Self, ApiError> {
+    pub(super) fn new(
+        connectivity: &Connectivity,
+        hosts: HostPolicy,
+        audit: AuditTrail,
+    ) -> Result<Self, ApiError> {
         let client = connectivity
             .client()?
             .dns_resolver(std::sync::Arc::new(hosts.clone()))
             .build()
             .map_err(unusable("the TLS settings"))?;
-        Ok(Self { client, hosts })
+        Ok(Self { client, hosts, audit })
     }
 
     /// Opens a file. Redirects are followed by hand, at most three, each under the same rules.
@@ -36,8 +43,21 @@ impl Downloads {
         let mut url = Url::parse(address)
             .map_err(|_| blocked("the service gave an address for the file that is not a URL"))?;
         for _ in 0..=REDIRECTS {
-            self.hosts.check(&url)?;
-            let response = self.client.get(url.clone()).send().await.map_err(transport)?;
+            let host = url.host_str().unwrap_or_default().to_owned();
+            if let Err(error) = self.hosts.check(&url) {
+                self.audit.note(Event::new("security.blocked_host").with("host", host));
+                return Err(error);
+            }
+            let began = Instant::now();
+            let answer = self.client.get(url.clone()).send().await.map_err(transport);
+            let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let event = Event::new("file.fetch")
+                .with("host", host)
+                .with_some("status", answer.as_ref().ok().map(|answer| answer.status().as_u16()))
+                .with("outcome", outcome(&answer))
+                .with("ms", ms);
+            self.audit.note(event);
+            let response = answer?;
             if !response.status().is_redirection() {
                 return Download::new(response);
             }

@@ -58,6 +58,14 @@ pub enum ApiErrorKind {
     Configuration,
 }
 
+/// What became of a request, in one word for the audit trail.
+pub(super) fn outcome<T>(answer: &Result<T, ApiError>) -> serde_json::Value {
+    match answer {
+        Ok(_) => "ok".into(),
+        Err(error) => serde_json::to_value(error.kind).unwrap_or_default(),
+    }
+}
+
 /// How far a failed request got: what decides whether it may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {

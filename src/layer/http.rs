@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
-use super::error::{ApiError, ApiErrorKind, Reached};
+use super::error::{ApiError, ApiErrorKind, Reached, outcome};
 use super::wire;
+use crate::audit::{AuditTrail, Event};
 use crate::credentials::token::ApiToken;
 use crate::redact::clean_line;
 
@@ -183,6 +184,7 @@ pub(super) struct Http {
     client: Client,
     base: ApiBase,
     token: ApiToken,
+    audit: AuditTrail,
 }
 
 impl Http {
@@ -190,9 +192,10 @@ impl Http {
         connectivity: &Connectivity,
         base: ApiBase,
         token: ApiToken,
+        audit: AuditTrail,
     ) -> Result<Self, ApiError> {
         let client = connectivity.client()?.build().map_err(unusable("the TLS settings"))?;
-        Ok(Self { client, base, token })
+        Ok(Self { client, base, token, audit })
     }
 
     /// Reads a resource; repeats itself on passing failures.
@@ -279,14 +282,23 @@ impl Http {
             Ok((status, request_id, _)) => (Some(*status), request_id.clone()),
             Err(error) => (error.status, error.request_id.clone()),
         };
-        tracing::debug!(
-            %method,
-            route = path.iter().rev().find(|part| part.len() < 20).unwrap_or(&""),
-            status,
-            request_id,
-            ms = began.elapsed().as_millis(),
-            "api call"
-        );
+        let (route, ms) = (route(path), began.elapsed().as_millis());
+        tracing::debug!(%method, route, status, request_id, ms, "api call");
+        let outcome = outcome(&answer);
+        let event = Event::new("api.request")
+            .with("method", method.as_str())
+            .with("route", route)
+            .with_some("status", status)
+            .with("outcome", outcome.clone())
+            .with_some("request_id", request_id)
+            .with("bytes_out", body.map_or(0, <[u8]>::len))
+            .with("ms", u64::try_from(ms).unwrap_or(u64::MAX));
+        self.audit.note(event);
+        match status {
+            Some(401) => self.audit.note(Event::new("auth.fail").with("code", outcome)),
+            Some(300..=399) => self.audit.note(Event::new("security.redirect")),
+            _ => {}
+        }
         answer.map(|(_, _, value)| value)
     }
 
@@ -331,6 +343,15 @@ impl Http {
         value.set_sensitive(true);
         Ok(value)
     }
+}
+
+/// The address of a call with its ids left out.
+fn route(path: &[&str]) -> String {
+    let named = |part: &&str| match *part {
+        "workspaces" | "models" | "inferences" | "estimate" | "cancel" => (*part).to_owned(),
+        _ => "{id}".to_owned(),
+    };
+    format!("/api/v1/{}", path.iter().map(named).collect::<Vec<_>>().join("/"))
 }
 
 fn to_json(body: &impl Serialize) -> Result<Vec<u8>, ApiError> {

@@ -173,6 +173,9 @@ impl Tools {
         let Context { runs, waiting, .. } = &self.context;
         let call = Call { runs, waiting: *waiting, progress };
         let answer = (entry.handle)(call, arguments).await;
+        if let Err(report) = &answer {
+            runs.note_error(entry.spec.name, report);
+        }
         Ok(answer.unwrap_or_else(|report| Answer::Error(Box::new(self.redacted(report)))))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::report::FileReport;
+use crate::audit::AuditError;
 use crate::files::{FileError, SavedFile};
 use crate::journal::{JobFailure, JobId, JournalError};
 use crate::layer::{ApiError, ApiErrorKind, CreativeUnits, InferenceId};
@@ -141,6 +142,12 @@ pub enum RunError {
         /// Why.
         source: Arc<JournalError>,
     },
+    /// The audit trail can't take a purchase, so nothing was bought.
+    #[error("{source}")]
+    Audit {
+        /// Why.
+        source: Arc<AuditError>,
+    },
     /// The workspace can't pay.
     #[error("it would cost {price}, and the workspace has {available} to spend")]
     Insufficient {
@@ -266,6 +273,10 @@ impl RunError {
         Self::Journal { job: None, source: Arc::new(source) }
     }
 
+    pub(super) fn audit(source: AuditError) -> Self {
+        Self::Audit { source: Arc::new(source) }
+    }
+
     /// The same error, said of a job that was already bought.
     pub(super) fn of_job(self, id: &JobId) -> Self {
         let job = Some(id.clone());
@@ -305,6 +316,14 @@ impl RunError {
         };
         match self {
             Self::Setup(problem) => (problem.code, NotCharged, false, problem.next_step.clone()),
+            Self::Audit { .. } => (
+                "audit",
+                NotCharged,
+                true,
+                "ask the user to make room or to correct the folder's permissions \
+                 (`layer-mcp doctor`), then call again"
+                    .into(),
+            ),
             Self::Argument { .. } => (
                 "invalid_argument",
                 NotCharged,

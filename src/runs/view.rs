@@ -3,6 +3,7 @@
 use super::Runs;
 use super::error::RunError;
 use super::place::off_the_reactor;
+use crate::audit::Event;
 use crate::files::{FileError, MediaKind, OutputDir, Preview, PreviewLimits, SavedFile};
 use crate::journal::JobId;
 
@@ -21,7 +22,7 @@ impl Runs {
             }
             (Err(_), _) => (self.output_dir()?, image.to_owned()),
         };
-        off_the_reactor(move || {
+        let seen = off_the_reactor(move || {
             let output = OutputDir::open_existing(&folder)?;
             let file = output.inspect(&path)?;
             let preview = match file.media_type.kind() {
@@ -35,7 +36,10 @@ impl Runs {
             };
             Ok((file, preview))
         })
-        .await
+        .await?;
+        let event = Event::new("file.read").with("sha256", seen.0.sha256.as_str());
+        self.inner.settings.audit.note(event.with("bytes", seen.0.bytes));
+        Ok(seen)
     }
 
     async fn file_of(

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::error::RunError;
 use super::place::{Place, adjusted};
 use super::{Connection, Inner};
+use crate::audit::Event;
 use crate::files::{FileError, OutputDir, SavedFile};
 use crate::journal::{Job, JobFailure, JobId, JobState, LEASE};
 use crate::layer::{
@@ -145,10 +146,19 @@ impl Worker {
             Ok(started) => {
                 // In the log first: should the journal fail now, a person can still find the run.
                 tracing::info!(job = %self.id, inference = %started.id, "run started");
+                let event = self.event("purchase.started");
+                self.note(event.with("inference", started.id.as_str()));
                 Ok(started)
             }
             Err(error) => {
                 let failure = failure_of(&error);
+                let event = self.event(if error.may_have_happened() {
+                    "purchase.unanswered"
+                } else {
+                    "purchase.refused"
+                });
+                let request_id = failure.request_id.clone();
+                self.note(event.with_some("request_id", request_id));
                 if error.may_have_happened() {
                     self.fail(JobState::Unknown, failure.clone(), None).await;
                     let job = self.id.clone();
@@ -210,6 +220,8 @@ impl Worker {
                         look.poll_after
                     }
                     RunStatus::Complete(done) => {
+                        let cu = done.charged.map(|charged| charged.to_string());
+                        self.note(self.event("purchase.complete").with_some("cu", cu));
                         let journal = self.inner.journal().await?;
                         let now = self.inner.now();
                         let written = journal
@@ -225,6 +237,7 @@ impl Worker {
                     }
                     RunStatus::Failed(failed) => return Err(self.run_failed(failed).await),
                     RunStatus::Cancelled => {
+                        self.note(self.event("purchase.cancelled"));
                         self.fail(JobState::Cancelled, JobFailure::default(), None).await;
                         return Err(RunError::RunCancelled { job: self.id.clone() });
                     }
@@ -247,6 +260,8 @@ impl Worker {
     }
 
     async fn run_failed(&self, failed: Failure) -> RunError {
+        let cu = failed.charged.map(|charged| charged.to_string());
+        self.note(self.event("purchase.failed").with_some("cu", cu));
         let failure = JobFailure {
             message: failed.message.unwrap_or_default(),
             upstream_code: failed.code,
@@ -377,7 +392,12 @@ impl Worker {
         let written = writer.await.map_err(|_| RunError::Internal { job: self.id.clone() })?;
         fetched.map_err(broken)?;
         match written {
-            Ok(Some(file)) => Ok(file),
+            Ok(Some(file)) => {
+                // No name: it may be made of the prompt.
+                let event = self.event("file.write").with("sha256", file.sha256.to_string());
+                self.note(event.with("bytes", file.bytes));
+                Ok(file)
+            }
             Ok(None) => Err(RunError::Internal { job: self.id.clone() }),
             Err(error) => Err(RunError::file(error).of_job(&self.id)),
         }
@@ -433,6 +453,15 @@ impl Worker {
             }
             news
         });
+    }
+
+    /// An event about this job.
+    fn event(&self, name: &'static str) -> Event {
+        Event::new(name).with("job", self.id.as_str())
+    }
+
+    fn note(&self, event: Event) {
+        self.inner.settings.audit.note(event);
     }
 
     /// True while Layer's id of the run stands in memory only.

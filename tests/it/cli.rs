@@ -266,6 +266,7 @@ fn the_help_is_as_it_was_reviewed() {
         ("help_setup", &["setup", "--help"]),
         ("help_credentials", &["credentials", "--help"]),
         ("help_doctor", &["doctor", "--help"]),
+        ("help_audit", &["audit", "--help"]),
         ("help_sandbox", &["sandbox", "--help"]),
         ("help_serve", &["serve", "--help"]),
     ] {

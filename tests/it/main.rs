@@ -10,6 +10,7 @@
 )]
 
 mod arguments;
+mod audit;
 mod cli;
 mod client;
 mod credentials;

@@ -124,7 +124,21 @@ fn the_sandbox_shares_nothing_with_the_client() {
 
 #[test]
 fn what_lies_below_knows_nothing_of_what_lies_above() {
-    let above: [(&str, &[&str]); 9] = [
+    let above: [(&str, &[&str]); 10] = [
+        (
+            "audit",
+            &[
+                "mcp",
+                "cli",
+                "runs",
+                "journal",
+                "files",
+                "layer",
+                "credentials",
+                "config",
+                "sandbox",
+            ],
+        ),
         ("layer", &["mcp", "cli", "runs", "journal", "files", "config", "sandbox"]),
         ("files", &["mcp", "cli", "runs", "journal", "layer", "credentials", "config", "sandbox"]),
         ("journal", &["mcp", "cli", "runs", "config", "credentials", "sandbox"]),
