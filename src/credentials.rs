@@ -29,6 +29,8 @@ pub mod token;
 
 mod cipher;
 mod command;
+#[cfg(all(test, unix))]
+mod damage_tests;
 mod error;
 mod fsops;
 mod generation;
@@ -39,6 +41,8 @@ mod store_tests;
 #[cfg(test)]
 mod test_vectors;
 mod unlock;
+#[cfg(test)]
+mod vectors_tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

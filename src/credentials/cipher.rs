@@ -29,8 +29,8 @@ pub(super) struct NoRandomness;
 
 /// The two keys of one file.
 pub(super) struct FileKeys {
-    encryption: Key,
-    authentication: Key,
+    pub(super) encryption: Key,
+    pub(super) authentication: Key,
 }
 
 impl FileKeys {
@@ -108,7 +108,7 @@ pub(super) fn random_key() -> Result<Key, NoRandomness> {
     clippy::expect_used,
     reason = "a 32-byte key is long enough and 32 bytes are few enough for HKDF-SHA-256, always"
 )]
-fn expand(parent: &Key, label: &[u8]) -> Key {
+pub(super) fn expand(parent: &Key, label: &[u8]) -> Key {
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::from_prk(parent.as_ref())
         .expect("32 bytes are a pseudorandom key for SHA-256")
@@ -118,7 +118,7 @@ fn expand(parent: &Key, label: &[u8]) -> Key {
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104, section 2)")]
-fn mac(key: &Key, covered: &[u8]) -> Hmac<Sha256> {
+pub(super) fn mac(key: &Key, covered: &[u8]) -> Hmac<Sha256> {
     let mut mac =
         <Hmac<Sha256> as KeyInit>::new_from_slice(key.as_ref()).expect("HMAC takes any key");
     mac.update(covered);
