@@ -62,6 +62,9 @@ struct SettingFlags {
     /// Offer only tools that neither spend nor change anything
     #[arg(long, global = true)]
     read_only: bool,
+    /// Use the token stored under this name, such as `staging`
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,8 +131,8 @@ pub fn run() -> ExitCode {
         }
     };
     harden();
-    let SettingFlags { sandbox, home, output_dir, read_only } = arguments.settings;
-    let flags = Flags { sandbox, home, output_dir, read_only };
+    let SettingFlags { sandbox, home, output_dir, read_only, profile } = arguments.settings;
+    let flags = Flags { sandbox, home, output_dir, read_only, profile };
     let env = |name: &str| std::env::var_os(name);
     let around = Surroundings {
         env: &env,

@@ -60,6 +60,8 @@ pub mod names {
     pub const CONFIRM_ABOVE: &str = "LAYER_CONFIRM_ABOVE_CU";
     /// The longest that one call blocks.
     pub const MAX_WAIT: &str = "LAYER_MAX_WAIT_SECONDS";
+    /// Which of several stored tokens is used.
+    pub const PROFILE: &str = "LAYER_MCP_PROFILE";
     /// How many days the audit trail is kept.
     pub const AUDIT_DAYS: &str = "LAYER_AUDIT_DAYS";
     /// The log's filter.
@@ -79,7 +81,42 @@ pub struct Flags {
     pub output_dir: Option<PathBuf>,
     /// Only tools that neither spend nor change anything.
     pub read_only: bool,
+    /// Which of several stored tokens is used.
+    pub profile: Option<String>,
 }
+
+/// The name of a set of credentials beside the usual one, such as `staging`: 1 to 32 lower-case
+/// letters, digits, hyphens and underscores, beginning with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile(String);
+
+impl Profile {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Profile {
+    type Err = NotAProfile;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let letter = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+        let bytes = name.as_bytes();
+        let good = (1..=32).contains(&bytes.len())
+            && bytes.first().copied().is_some_and(letter)
+            && bytes.iter().all(|it| letter(*it) || matches!(it, b'-' | b'_'));
+        if good { Ok(Self(name.to_owned())) } else { Err(NotAProfile) }
+    }
+}
+
+/// The text is no name of a profile.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a profile's name has 1 to 32 lower-case letters, digits, hyphens and underscores, such as \
+     `staging`"
+)]
+pub struct NotAProfile;
 
 /// Where the settings come from, so that this module never looks for itself.
 pub struct Surroundings<'a> {
@@ -107,6 +144,8 @@ pub struct Problem {
 pub struct Config {
     /// The `.layer-mcp` folder, absolute.
     pub home: PathBuf,
+    /// Which of several stored tokens is used; `None` is the usual one.
+    pub profile: Option<Profile>,
     /// An offline Layer inside the process.
     pub sandbox: bool,
     /// How much faster the sandbox's clock runs; above 0.
@@ -172,12 +211,44 @@ struct File {
     log: Option<String>,
 }
 
+impl File {
+    /// These settings, and those of `below` where there are none here.
+    fn over(self, below: Self) -> Self {
+        Self {
+            workspace_id: self.workspace_id.or(below.workspace_id),
+            api_base_url: self.api_base_url.or(below.api_base_url),
+            ca_bundle: self.ca_bundle.or(below.ca_bundle),
+            proxy: self.proxy.or(below.proxy),
+            allowed_hosts: self.allowed_hosts.or(below.allowed_hosts),
+            device_key: self.device_key.or(below.device_key),
+            password_file: self.password_file.or(below.password_file),
+            password_command: self.password_command.or(below.password_command),
+            output_dir: self.output_dir.or(below.output_dir),
+            budget_run_cu: self.budget_run_cu.or(below.budget_run_cu),
+            budget_session_cu: self.budget_session_cu.or(below.budget_session_cu),
+            budget_day_cu: self.budget_day_cu.or(below.budget_day_cu),
+            confirm_above_cu: self.confirm_above_cu.or(below.confirm_above_cu),
+            max_wait_seconds: self.max_wait_seconds.or(below.max_wait_seconds),
+            audit_days: self.audit_days.or(below.audit_days),
+            log: self.log.or(below.log),
+        }
+    }
+}
+
 impl Config {
-    /// Reads all settings. The only file it opens is `config.toml`.
+    /// Reads all settings. The only files it opens are `config.toml` and that of the profile.
     pub fn load(flags: &Flags, around: &Surroundings<'_>) -> Self {
         let mut reader = Reader { around, problems: Vec::new(), warnings: Vec::new() };
         let home = reader.home(flags);
-        let file = reader.file(&home);
+        let profile = flags.profile.clone().or_else(|| reader.text(names::PROFILE, None));
+        // A name that is none is a problem, and a problem stops every call: nothing of another
+        // profile is used in its place.
+        let profile = reader.parse::<Profile>(names::PROFILE, profile);
+        let mut file = reader.file(&home.join("config.toml"));
+        if let Some(profile) = &profile {
+            let own = profile_dir(&home, profile).join("config.toml");
+            file = reader.file(&own).over(file);
+        }
         let mut base_url = reader.text(names::BASE_URL, file.api_base_url);
         if base_url.as_deref().is_some_and(|text| text.trim().is_empty()) {
             base_url = None;
@@ -234,6 +305,7 @@ impl Config {
             unlock: UnlockOptions { device_key, password },
             output_dir: reader.output_dir(flags, file.output_dir),
             limits,
+            profile,
             max_wait: reader.max_wait(file.max_wait_seconds),
             audit_days: reader.audit_days(file.audit_days),
             log: reader.text(names::LOG, file.log).unwrap_or_else(|| "info".to_owned()),
@@ -245,7 +317,10 @@ impl Config {
 
     /// The folder of the credential store.
     pub fn secure_dir(&self) -> PathBuf {
-        self.home.join("secure")
+        match &self.profile {
+            Some(profile) => profile_dir(&self.home, profile).join("secure"),
+            None => self.home.join("secure"),
+        }
     }
 
     /// The journal's file. The sandbox has one of its own: it spends nothing real.
@@ -271,6 +346,10 @@ impl Config {
     pub fn log_dir(&self) -> PathBuf {
         self.home.join("logs")
     }
+}
+
+fn profile_dir(home: &Path, profile: &Profile) -> PathBuf {
+    home.join("profiles").join(profile.as_str())
 }
 
 struct Reader<'a> {
@@ -463,9 +542,8 @@ impl Reader<'_> {
         }
     }
 
-    fn file(&mut self, home: &Path) -> File {
-        let path = home.join("config.toml");
-        let text = match std::fs::read_to_string(&path) {
+    fn file(&mut self, path: &Path) -> File {
+        let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return File::default(),
             Err(error) => {
@@ -474,7 +552,7 @@ impl Reader<'_> {
             }
         };
         #[cfg(unix)]
-        if std::fs::metadata(&path).is_ok_and(|file| {
+        if std::fs::metadata(path).is_ok_and(|file| {
             std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o002 != 0
         }) {
             let place = path.display().to_string();

@@ -13,7 +13,7 @@ use super::Process;
 use super::setup::{Setup, SetupArguments, SetupError, ask_for_password, report};
 use super::terminal::{Prompt, Terminal};
 use crate::audit::Event;
-use crate::config::names;
+use crate::config::{Profile, names};
 use crate::credentials::{
     CredentialStore, Credentials, NewPassword, NewUnlock, StoreError, UnlockOptions, UnlockSource,
 };
@@ -113,6 +113,7 @@ impl Life<'_> {
         let shown = if as_json {
             terminal.print(json!({
                 "folder": self.store.folder(),
+                "profile": self.process.config.profile.as_ref().map(Profile::as_str),
                 "token": format!("{hint}…"),
                 "workspace_id": credentials.workspace_id(),
                 "api_origin": credentials.api_origin(),

@@ -249,14 +249,15 @@ fn device_key(config: &Config) -> Check {
 
 fn ignored(config: &Config) -> Check {
     const NAME: &str = "gitignore";
-    let file = config.home.join(".gitignore");
+    let secure = config.secure_dir();
+    let file = secure.parent().unwrap_or(&config.home).join(".gitignore");
     let remedy = "`layer-mcp setup` makes it anew when the file is removed.";
     match fs::read_to_string(&file) {
         Ok(text) if text.lines().any(|line| line.trim() == "*") => {
             Check::ok(NAME, "the home ignores itself")
         }
         Ok(_) => Check::failed(NAME, format!("`{}` does not ignore all", file.display()), remedy),
-        Err(_) if !config.secure_dir().exists() => Check::ok(NAME, "nothing to ignore yet"),
+        Err(_) if !secure.exists() => Check::ok(NAME, "nothing to ignore yet"),
         Err(_) => Check::failed(
             NAME,
             format!("`{}` is missing", file.display()),

@@ -3,10 +3,12 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::Url;
 
 use super::Process;
+use super::credentials::Age;
 use crate::audit::Event;
 use crate::config::{Config, names};
 use crate::credentials::{ApiToken, StoreError};
@@ -81,6 +83,20 @@ impl LayerAccess {
                 Err(error) => return Err(of_store(&error)),
             }
         }
+        // Another account must not pay because a name was misspelled.
+        if let (Some(profile), false) =
+            (&self.process.config.profile, self.process.config.credentials_from_env)
+        {
+            return Err(SetupProblem {
+                code: "credentials_missing",
+                message: format!("The profile `{}` has no stored token.", profile.as_str()),
+                next_step: format!(
+                    "Ask the user to run `layer-mcp --profile {} setup` in a terminal, or to \
+                     correct the profile's name.",
+                    profile.as_str()
+                ),
+            });
+        }
         let Some(token) = &self.process.config.token else {
             return Err(SetupProblem {
                 code: "credentials_missing",
@@ -125,6 +141,9 @@ impl LayerAccess {
                     names::BASE_URL
                 ),
             });
+        }
+        if let Some(nudge) = Age::of(credentials.created_at(), Timestamp::now()).nudge() {
+            tracing::warn!("{nudge}");
         }
         let workspace = credentials
             .workspace_id()

@@ -16,8 +16,7 @@ fn status(env: &TestEnv) -> Value {
 }
 
 fn refused(outcome: &Outcome, code: i32, said: &str) {
-    assert_eq!(outcome.code, Some(code), "{outcome:#?}");
-    assert!(outcome.stderr.contains(said), "`{said}` is missing: {outcome:#?}");
+    refused_with(outcome, code, said);
     assert_eq!(outcome.stdout, "", "{outcome:#?}");
 }
 
@@ -39,6 +38,76 @@ fn the_status_tells_all_but_the_token() {
     }
     let nothing = TestEnv::new();
     refused(&nothing.run(&["credentials", "status"]), 3, "no stored credentials");
+}
+
+#[test]
+fn profiles_lie_side_by_side_and_none_stands_in_for_another() {
+    let mut env = TestEnv::with_store();
+    let setup = ["--profile", "staging", "setup", "--yes", "--offline", "--workspace", "w-staging"];
+    let stored = env.run_with_input(&setup, OTHER_TOKEN);
+    assert_eq!(stored.code, Some(0), "{stored:#?}");
+    let staging = env.run(&["--profile", "staging", "credentials", "status", "--json"]).json();
+    assert_eq!(
+        (&staging["profile"], &staging["workspace_id"]),
+        (&json!("staging"), &json!("w-staging"))
+    );
+    assert_eq!(status(&env)["workspace_id"], env.sandbox().workspace_id());
+    let _ = env.call("get_workspace_info", &json!({})).done();
+    env.set("LAYER_MCP_PROFILE", "staging");
+    let _ = env.call("get_workspace_info", &json!({})).setup_error("unauthenticated");
+    // A profile that is not there is an error, also with a good token in the environment.
+    let token = env.sandbox().token().to_owned();
+    env.set("LAYER_API_TOKEN", token);
+    env.set("LAYER_MCP_PROFILE", "stagign");
+    let error = env.call("get_workspace_info", &json!({})).setup_error("credentials_missing");
+    assert!(error.next_step().contains("--profile stagign setup"), "{error:#?}");
+    for name in ["../other", "UPPER", "-x", "a/b", "."] {
+        env.set("LAYER_MCP_PROFILE", name);
+        let _ = env.call("get_workspace_info", &json!({})).setup_error("configuration");
+    }
+    // Its own settings go before the home's.
+    let folder = env.home().join("profiles/staging");
+    fs::write(env.home().join("config.toml"), "confirm_above_cu = 1.0\n").unwrap();
+    fs::write(folder.join("config.toml"), "api_base_url = \"https://127.0.0.1:9\"\n").unwrap();
+    env.unset("LAYER_API_BASE_URL").set("LAYER_MCP_PROFILE", "staging");
+    let error = env.call("get_workspace_info", &json!({})).setup_error("configuration");
+    assert!(error.message().contains("127.0.0.1:9"), "{error:#?}");
+}
+
+#[test]
+fn an_old_token_is_said_in_the_log_once_and_in_the_status() {
+    use layer_mcp::credentials::{ApiToken, AuditKey, CredentialStore, Credentials, NewUnlock};
+
+    let mut env = TestEnv::with_store();
+    let key = env.path("own/device.key");
+    env.set("LAYER_MCP_DEVICE_KEY", &key);
+    let old = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * 91);
+    let credentials = Credentials::new(
+        ApiToken::parse(env.sandbox().token()).unwrap(),
+        env.sandbox().workspace_id(),
+        &env.sandbox().base_url().parse().unwrap(),
+        old,
+        AuditKey::generate().unwrap(),
+    )
+    .unwrap();
+    CredentialStore::new(env.home().join("secure"))
+        .save(&credentials, &NewUnlock::Device(key))
+        .unwrap();
+    let mut client = env.client();
+    for _ in 0..2 {
+        let _ = client.call("get_workspace_info", &json!({}));
+    }
+    let log = fs::read_to_string(env.home().join("logs/layer-mcp.log")).unwrap();
+    assert_eq!(log.matches("older than 90 days").count(), 1, "{log}");
+    let shown = env.run(&["credentials", "status", "--fail-if-older", "90"]);
+    refused_with(&shown, 1, "older than 90 days");
+    assert!(env.run(&["doctor"]).stdout.contains("older than 90 days"));
+    assert_eq!(status(&env)["rotation_due"], true);
+}
+
+fn refused_with(outcome: &Outcome, code: i32, said: &str) {
+    assert_eq!(outcome.code, Some(code), "{outcome:#?}");
+    assert!(outcome.stderr.contains(said), "`{said}` is missing: {outcome:#?}");
 }
 
 #[test]
