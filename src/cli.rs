@@ -5,12 +5,14 @@ mod call;
 mod credentials;
 mod doctor;
 mod layer_access;
+mod proof;
 mod sandbox;
 mod serve;
 mod setup;
 mod signals;
 pub mod terminal;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -168,7 +170,8 @@ pub fn run() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-    let process = Process { config, redactor, audit };
+    let passed_on = proof::passed_on(&around.all_env).into();
+    let process = Process { config, redactor, audit, passed_on };
     let code = match command {
         Command::Serve => runtime.block_on(serve::serve(process)),
         Command::Call { tool, arguments, no_wait } => runtime.block_on(call::call(
@@ -219,6 +222,8 @@ struct Process {
     config: Arc<Config>,
     redactor: Redactor,
     audit: AuditTrail,
+    /// Variables that a server would have if a client started it.
+    passed_on: Arc<[(OsString, OsString)]>,
 }
 
 impl Process {
@@ -251,7 +256,7 @@ impl Process {
 
 /// The use cases as the settings say.
 fn runs(process: &Process) -> Runs {
-    let Process { config, redactor, audit } = process.clone();
+    let Process { config, redactor, audit, .. } = process.clone();
     let nowhere = || SetupProblem {
         code: "configuration",
         message: "There is no folder to write assets to.".to_owned(),

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::Process;
 use super::layer_access::{configuration_problem, settings, unusable};
+use super::proof::opens_without_a_terminal;
 use super::terminal::{Prompt, PromptError, Terminal};
 use crate::audit::Event;
 use crate::config::names;
@@ -400,19 +401,42 @@ impl Setup<'_> {
         };
         terminal.print(format!("Stored the token {hint}… in {}.", store.folder().display()))?;
         terminal.print(format!("Workspace: {}.", crate::redact::clean_line(&name, 200)))?;
+        if cfg!(unix) {
+            terminal.print("Its folder has mode 0700 and its files 0600: for you alone.")?;
+        }
         terminal.print(match source {
             UnlockSource::Password => format!(
-                "Unlocked by your password. The server needs it in `{}`, `{}` or `{}`.",
+                "Unlocked by your password. The server needs it in `{}`, `{}` or `{}`. Protected: \
+                 a copy of the store, of your whole home folder too, as far as the password is \
+                 strong; other users. Not protected: from programs that run as you and find the \
+                 password where the server gets it.",
                 names::PASSWORD,
                 names::PASSWORD_FILE,
                 names::PASSWORD_COMMAND
             ),
             _ => format!(
-                "Unlocked by the device key {}: a copy of the store alone is useless; a program \
-                 that runs as you can read both.",
+                "Unlocked by the device key {}. Protected: a copy of the store alone; from other \
+                 users. Not protected: a copy of your whole home folder; from programs that run \
+                 as you.",
                 self.process.config.unlock.device_key.display()
             ),
-        })
+        })?;
+        match opens_without_a_terminal(self.process) {
+            Ok(()) => terminal.print(
+                "Tried: a server that a client starts can open it. Next: connect your client, as \
+                 the README says; `layer-mcp doctor` checks everything.",
+            ),
+            Err(why) => {
+                terminal.note(format!(
+                    "warning: a server that a client starts can't open it yet: {why}"
+                ))?;
+                terminal.hint(format!(
+                    "clients pass on few variables: put `password_file` or `device_key` into \
+                     `{}`, or the variable into the client's own settings",
+                    self.process.config.home.join("config.toml").display()
+                ))
+            }
+        }
     }
 }
 

@@ -302,3 +302,37 @@ fn what_lies_in_the_home_is_for_its_owner_alone() {
         assert_eq!(mode(file.parent().unwrap()), 0o700, "{}", file.display());
     }
 }
+
+#[test]
+fn setup_tries_the_store_as_a_client_would_start_the_server() {
+    let mut env = TestEnv::new();
+    env.unset("LAYER_API_TOKEN").unset("LAYER_WORKSPACE_ID");
+    let token = env.sandbox().token().to_owned();
+    let workspace = env.sandbox().workspace_id().to_owned();
+    let setup = ["setup", "--yes", "--workspace", &workspace];
+    let stored = env.run_with_input(&setup, &token);
+    assert_eq!(stored.code, Some(0), "{stored:#?}");
+    assert!(stored.stdout.contains("Tried: a server that a client starts"), "{stored:#?}");
+    for said in ["0600", "0700", "Not protected"] {
+        assert!(stored.stdout.contains(said), "{said}: {stored:#?}");
+    }
+    // A password, or a place of the key, that only this terminal knows does not reach a client's
+    // server.
+    let with_password = [&setup[..], &["--unlock", "password"]].concat();
+    env.set("LAYER_MCP_PASSWORD", "a password of this terminal");
+    let stored = env.run_with_input(&with_password, &token);
+    failed(&stored, 0, "can't open it yet");
+    assert!(stored.stderr.contains("config.toml"), "{stored:#?}");
+    // A file that the settings name does.
+    env.unset("LAYER_MCP_PASSWORD");
+    let file = env.path("user/password");
+    fs::write(&file, "a password in a file\n").unwrap();
+    chmod(&file, 0o600);
+    let settings = format!("password_file = \"{}\"\n", file.display());
+    fs::write(env.home().join("config.toml"), settings).unwrap();
+    let stored = env.run_with_input(&with_password, &token);
+    assert_eq!(stored.code, Some(0), "{stored:#?}");
+    assert!(stored.stdout.contains("Tried: a server that a client starts"), "{stored:#?}");
+    env.set("LAYER_MCP_DEVICE_KEY", env.path("elsewhere/device.key"));
+    failed(&env.run_with_input(&setup, &token), 0, "can't open it yet");
+}
