@@ -142,7 +142,14 @@ pub fn run() -> ExitCode {
         user_home: std::env::home_dir(),
         cwd: std::env::current_dir().ok(),
     };
-    let config = Arc::new(Config::load(&flags, &around));
+    let mut config = Config::load(&flags, &around);
+    if let Some(Command::Setup(setup)) = &arguments.command
+        && let Err(message) = setup.choose_home(&mut config, &around)
+    {
+        let _ = Terminal::system().note(format!("error: {message}"));
+        return ExitCode::from(2);
+    }
+    let config = Arc::new(config);
     let redactor = Redactor::new();
     let audit = AuditTrail::new(
         config.audit_dir(),

@@ -3,6 +3,10 @@
 //! A wrong setting never keeps the server from starting. It is kept as a [`Problem`], and each
 //! call that needs Layer then says what is wrong and how to mend it.
 
+mod file;
+mod profile;
+pub mod project;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +15,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
+
+pub use profile::{NotAProfile, Profile};
+pub use project::ProjectHome;
+
+use file::{File, OF_PROJECTS};
+use profile::profile_dir;
 
 use crate::credentials::token::is_placeholder;
 use crate::credentials::{
@@ -85,39 +95,6 @@ pub struct Flags {
     pub profile: Option<String>,
 }
 
-/// The name of a set of credentials beside the usual one, such as `staging`: 1 to 32 lower-case
-/// letters, digits, hyphens and underscores, beginning with a letter or digit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile(String);
-
-impl Profile {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Profile {
-    type Err = NotAProfile;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let letter = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
-        let bytes = name.as_bytes();
-        let good = (1..=32).contains(&bytes.len())
-            && bytes.first().copied().is_some_and(letter)
-            && bytes.iter().all(|it| letter(*it) || matches!(it, b'-' | b'_'));
-        if good { Ok(Self(name.to_owned())) } else { Err(NotAProfile) }
-    }
-}
-
-/// The text is no name of a profile.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a profile's name has 1 to 32 lower-case letters, digits, hyphens and underscores, such as \
-     `staging`"
-)]
-pub struct NotAProfile;
-
 /// Where the settings come from, so that this module never looks for itself.
 pub struct Surroundings<'a> {
     /// The environment.
@@ -144,6 +121,8 @@ pub struct Problem {
 pub struct Config {
     /// The `.layer-mcp` folder, absolute.
     pub home: PathBuf,
+    /// The home of the project around the working directory, trusted or not.
+    pub project_home: Option<ProjectHome>,
     /// Which of several stored tokens is used; `None` is the usual one.
     pub profile: Option<Profile>,
     /// An offline Layer inside the process.
@@ -189,52 +168,6 @@ const MAX_WAIT: Duration = Duration::from_secs(45);
 const AUDIT_DAYS: u32 = 30;
 const CONFIRM_ABOVE: i64 = 20_000_000;
 
-/// `config.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    workspace_id: Option<String>,
-    api_base_url: Option<String>,
-    ca_bundle: Option<String>,
-    proxy: Option<String>,
-    allowed_hosts: Option<Vec<String>>,
-    device_key: Option<String>,
-    password_file: Option<String>,
-    password_command: Option<String>,
-    output_dir: Option<String>,
-    budget_run_cu: Option<f64>,
-    budget_session_cu: Option<f64>,
-    budget_day_cu: Option<f64>,
-    confirm_above_cu: Option<f64>,
-    max_wait_seconds: Option<f64>,
-    audit_days: Option<u32>,
-    log: Option<String>,
-}
-
-impl File {
-    /// These settings, and those of `below` where there are none here.
-    fn over(self, below: Self) -> Self {
-        Self {
-            workspace_id: self.workspace_id.or(below.workspace_id),
-            api_base_url: self.api_base_url.or(below.api_base_url),
-            ca_bundle: self.ca_bundle.or(below.ca_bundle),
-            proxy: self.proxy.or(below.proxy),
-            allowed_hosts: self.allowed_hosts.or(below.allowed_hosts),
-            device_key: self.device_key.or(below.device_key),
-            password_file: self.password_file.or(below.password_file),
-            password_command: self.password_command.or(below.password_command),
-            output_dir: self.output_dir.or(below.output_dir),
-            budget_run_cu: self.budget_run_cu.or(below.budget_run_cu),
-            budget_session_cu: self.budget_session_cu.or(below.budget_session_cu),
-            budget_day_cu: self.budget_day_cu.or(below.budget_day_cu),
-            confirm_above_cu: self.confirm_above_cu.or(below.confirm_above_cu),
-            max_wait_seconds: self.max_wait_seconds.or(below.max_wait_seconds),
-            audit_days: self.audit_days.or(below.audit_days),
-            log: self.log.or(below.log),
-        }
-    }
-}
-
 impl Config {
     /// Reads all settings. The only files it opens are `config.toml` and that of the profile.
     pub fn load(flags: &Flags, around: &Surroundings<'_>) -> Self {
@@ -262,6 +195,8 @@ impl Config {
             let data = (around.env)(data).map(PathBuf::from);
             default_device_key_path(&user_home, data.as_deref())
         });
+        let project_home = reader.project_home(flags, &device_key);
+        let project = reader.project_file(project_home.as_ref());
         let password = PasswordSettings {
             value: reader.secret(names::PASSWORD),
             file: reader.path(names::PASSWORD_FILE, file.password_file),
@@ -277,8 +212,10 @@ impl Config {
             session: reader.amount(names::BUDGET_SESSION, file.budget_session_cu),
             day: reader.amount(names::BUDGET_DAY, file.budget_day_cu),
         };
+        let limits = reader.lowered(limits, &project);
         let allowed_hosts = reader.hosts(file.allowed_hosts);
-        let workspace = reader.text(names::WORKSPACE, file.workspace_id);
+        let workspace = project.workspace_id.or(file.workspace_id);
+        let workspace = reader.text(names::WORKSPACE, workspace);
         let credentials_from_env = match reader.text(names::CREDENTIALS, None).as_deref() {
             None => false,
             Some("env") => true,
@@ -303,8 +240,9 @@ impl Config {
             workspace: reader.parse(names::WORKSPACE, workspace),
             credentials_from_env,
             unlock: UnlockOptions { device_key, password },
-            output_dir: reader.output_dir(flags, file.output_dir),
+            output_dir: reader.output_dir(flags, project.output_dir.or(file.output_dir)),
             limits,
+            project_home,
             profile,
             max_wait: reader.max_wait(file.max_wait_seconds),
             audit_days: reader.audit_days(file.audit_days),
@@ -317,9 +255,13 @@ impl Config {
 
     /// The folder of the credential store.
     pub fn secure_dir(&self) -> PathBuf {
+        let home = match &self.project_home {
+            Some(ProjectHome { home, trusted: true }) => home,
+            _ => &self.home,
+        };
         match &self.profile {
-            Some(profile) => profile_dir(&self.home, profile).join("secure"),
-            None => self.home.join("secure"),
+            Some(profile) => profile_dir(home, profile).join("secure"),
+            None => home.join("secure"),
         }
     }
 
@@ -346,10 +288,6 @@ impl Config {
     pub fn log_dir(&self) -> PathBuf {
         self.home.join("logs")
     }
-}
-
-fn profile_dir(home: &Path, profile: &Profile) -> PathBuf {
-    home.join("profiles").join(profile.as_str())
 }
 
 struct Reader<'a> {
@@ -539,6 +477,91 @@ impl Reader<'_> {
                 self.problem(names::HOME, "there is no home folder: set it to an absolute path");
                 std::env::temp_dir().join("layer-mcp-without-home")
             }
+        }
+    }
+
+    fn project_home(&mut self, flags: &Flags, device_key: &Path) -> Option<ProjectHome> {
+        if flags.home.is_some() || self.env(names::HOME).is_some() {
+            return None;
+        }
+        let cwd = self.around.cwd.as_deref()?;
+        let list = project::list_beside(device_key);
+        let found = project::find(cwd, self.around.user_home.as_deref(), &list)?;
+        if !found.trusted {
+            self.warnings.push(format!(
+                "`{}` is ignored: it is not a home that you set up; `layer-mcp setup --project` \
+                 makes it one",
+                found.home.display()
+            ));
+        }
+        Some(found)
+    }
+
+    /// What a trusted project's `config.toml` may say. Whatever else it says is named and
+    /// ignored: it may have come with the project.
+    fn project_file(&mut self, found: Option<&ProjectHome>) -> File {
+        let Some(found) = found.filter(|found| found.trusted) else { return File::default() };
+        let path = found.home.join("config.toml");
+        let Ok(text) = std::fs::read_to_string(&path) else { return File::default() };
+        let place = path.display();
+        let mut table = match text.parse::<toml::Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                let why = crate::redact::clean_line(error.message(), 200);
+                self.warnings.push(format!("`{place}` is ignored: {why}"));
+                return File::default();
+            }
+        };
+        let mut refused = Vec::new();
+        table.retain(|key, _| {
+            let allowed = OF_PROJECTS.contains(&key);
+            if !allowed {
+                refused.push(crate::redact::clean_line(key, 80));
+            }
+            allowed
+        });
+        for key in refused {
+            self.warnings.push(format!("`{place}`: a project may not set `{key}`; it is ignored"));
+        }
+        let mut file = File::deserialize(table).unwrap_or_else(|error| {
+            let why = crate::redact::clean_line(error.message(), 200);
+            self.warnings.push(format!("`{place}` is ignored: {why}"));
+            File::default()
+        });
+        if let Some(wish) = file.output_dir.take() {
+            let inside = found.project().join(&wish);
+            let climbs = Path::new(&wish).components().any(|part| {
+                !matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
+            });
+            // A link inside the project may lead out of it.
+            let real = inside.ancestors().find_map(|folder| folder.canonicalize().ok());
+            if !climbs && real.is_some_and(|real| real.starts_with(found.project())) {
+                file.output_dir = Some(inside.display().to_string());
+            } else {
+                self.warnings.push(format!(
+                    "`{place}`: `output_dir` leads out of the project; it is ignored"
+                ));
+            }
+        }
+        file
+    }
+
+    /// A project may tighten the user's limits and never loosen them.
+    fn lowered(&self, limits: Limits, project: &File) -> Limits {
+        let lower = |usual: Option<CreativeUnits>, wish: Option<f64>| {
+            let Some(wish) = wish else { return usual };
+            // What can't be read must not become no limit.
+            let wish = CreativeUnits::from_number(wish)
+                .filter(|wish| *wish >= CreativeUnits::ZERO)
+                .unwrap_or(CreativeUnits::ZERO);
+            Some(usual.map_or(wish, |usual| usual.min(wish)))
+        };
+        Limits {
+            confirm_above: lower(Some(limits.confirm_above), project.confirm_above_cu)
+                .unwrap_or(limits.confirm_above),
+            run: lower(limits.run, project.budget_run_cu),
+            session: lower(limits.session, project.budget_session_cu),
+            day: lower(limits.day, project.budget_day_cu),
         }
     }
 

@@ -92,6 +92,7 @@ pub(super) fn run(
     checks.extend(store(process));
     checks.push(environment(config));
     checks.push(device_key(config));
+    checks.extend(project(config));
     checks.push(ignored(config));
     checks.push(output_folder(config));
     checks.push(certificates(config));
@@ -247,6 +248,21 @@ fn device_key(config: &Config) -> Check {
     Check::ok(NAME, format!("outside of the home: {}", key.display()))
 }
 
+fn project(config: &Config) -> Option<Check> {
+    const NAME: &str = "project";
+    let found = config.project_home.as_ref()?;
+    let home = found.home.display();
+    Some(if found.trusted {
+        Check::ok(NAME, format!("`{home}` holds the token of this project"))
+    } else {
+        Check::warning(
+            NAME,
+            format!("`{home}` is ignored: you did not set it up"),
+            "If it is yours, run `layer-mcp setup --project`; otherwise remove it.",
+        )
+    })
+}
+
 fn ignored(config: &Config) -> Check {
     const NAME: &str = "gitignore";
     let secure = config.secure_dir();
@@ -384,6 +400,9 @@ fn permissions(config: &Config, fix: bool) -> Option<Check> {
     };
     judge(config.unlock.device_key.clone(), &mut folders);
     judge(config.home.clone(), &mut folders);
+    if let Some(found) = config.project_home.as_ref().filter(|found| found.trusted) {
+        judge(found.home.clone(), &mut folders);
+    }
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries.flatten() {

@@ -39,14 +39,24 @@ pub(super) fn passed_on(environment: &[(OsString, OsString)]) -> Vec<(OsString, 
 pub(super) fn opens_without_a_terminal(process: &Process) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
-    command.arg("--home").arg(&process.config.home);
+    let project = process.config.project_home.as_ref().filter(|found| found.trusted);
+    if project.is_none() {
+        command.arg("--home").arg(&process.config.home);
+    }
     if let Some(profile) = process.config.profile.as_ref().map(Profile::as_str) {
         command.args(["--profile", profile]);
     }
     command.args(["credentials", "status", "--json"]).env_clear();
     command.envs(process.passed_on.iter().map(|(name, value)| (name, value)));
-    if cfg!(unix) {
-        command.current_dir("/");
+    match project {
+        // Its home counts where the client starts servers in the project, and nowhere else.
+        Some(found) => {
+            command.current_dir(found.project());
+        }
+        None if cfg!(unix) => {
+            command.current_dir("/");
+        }
+        None => {}
     }
     let ended = command
         .stdin(Stdio::null())

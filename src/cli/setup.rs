@@ -12,7 +12,7 @@ use super::layer_access::{configuration_problem, settings, unusable};
 use super::proof::opens_without_a_terminal;
 use super::terminal::{Prompt, PromptError, Terminal};
 use crate::audit::Event;
-use crate::config::names;
+use crate::config::{Config, ProjectHome, Surroundings, names, project};
 use crate::credentials::{
     ApiToken, AuditKey, CredentialStore, Credentials, NewPassword, NewUnlock, UnlockError,
     UnlockSource,
@@ -41,6 +41,9 @@ pub(super) struct SetupArguments {
     /// Make no call to Layer; needs `--workspace`
     #[arg(long)]
     offline: bool,
+    /// Store it in `.layer-mcp` of this project instead of your home folder, and trust that folder
+    #[arg(long)]
+    project: bool,
     /// Accept a token with hyphens
     #[arg(long)]
     allow_hyphen: bool,
@@ -57,7 +60,33 @@ impl SetupArguments {
         yes: bool,
     ) -> Self {
         let unlock = UnlockSource::Device.name().to_owned();
-        Self { workspace: None, unlock, token_file, yes, offline, allow_hyphen, token: None }
+        let (workspace, project, token) = (None, false, None);
+        Self { workspace, unlock, token_file, yes, offline, project, allow_hyphen, token }
+    }
+
+    /// With `--project`, turns the settings to the home of the project around the working
+    /// directory. Without it, a project's home that is not trusted stays untouched.
+    ///
+    /// # Errors
+    ///
+    /// Why there can't be such a home.
+    pub(super) fn choose_home(
+        &self,
+        config: &mut Config,
+        around: &Surroundings<'_>,
+    ) -> Result<(), String> {
+        if !self.project {
+            return Ok(());
+        }
+        if cfg!(not(unix)) {
+            return Err("`--project` is not there on this system: a folder's owner can't be told"
+                .to_owned());
+        }
+        let place =
+            around.cwd.as_deref().and_then(|cwd| project::place(cwd, around.user_home.as_deref()));
+        let home = place.ok_or("no project can be here: change into its folder first")?;
+        config.project_home = Some(ProjectHome { home, trusted: true });
+        Ok(())
     }
 
     /// Names the workspace that the token must reach.
@@ -155,6 +184,7 @@ impl Setup<'_> {
             SetupError::setup(format!("nothing was stored: {error}"), error.next_step())
         };
         store.save(&credentials, &unlock).map_err(stored)?;
+        self.trust_project()?;
         self.process.audit.seal_with(credentials.audit_key().as_bytes());
         let event = Event::new("auth.stored").with("unlock", source.name());
         self.process.audit.note(event.with("checked", !self.arguments.offline));
@@ -171,6 +201,21 @@ impl Setup<'_> {
             Some(problem) => Err(SetupError::setup(problem.message, problem.next_step)),
             None => Ok(()),
         }
+    }
+
+    /// From now on the project's home counts, for this user and this very folder.
+    fn trust_project(&self) -> Result<(), SetupError> {
+        let config = &self.process.config;
+        let Some(found) = config.project_home.as_ref().filter(|_| self.arguments.project) else {
+            return Ok(());
+        };
+        let list = project::list_beside(&config.unlock.device_key);
+        project::trust(&found.home, &list).map_err(|error| {
+            SetupError::setup(
+                format!("the project's home can't be trusted: {}: {error}", list.display()),
+                "correct that folder's permissions and run `layer-mcp setup --project` again",
+            )
+        })
     }
 
     fn may_replace(

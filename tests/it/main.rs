@@ -19,6 +19,7 @@ mod downloads;
 mod faults;
 mod files;
 mod money;
+mod projects;
 mod rotation;
 mod schemas;
 mod stdio;

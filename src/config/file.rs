@@ -1,0 +1,59 @@
+//! `config.toml`: what it may say.
+
+use serde::Deserialize;
+
+/// `config.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) workspace_id: Option<String>,
+    pub(super) api_base_url: Option<String>,
+    pub(super) ca_bundle: Option<String>,
+    pub(super) proxy: Option<String>,
+    pub(super) allowed_hosts: Option<Vec<String>>,
+    pub(super) device_key: Option<String>,
+    pub(super) password_file: Option<String>,
+    pub(super) password_command: Option<String>,
+    pub(super) output_dir: Option<String>,
+    pub(super) budget_run_cu: Option<f64>,
+    pub(super) budget_session_cu: Option<f64>,
+    pub(super) budget_day_cu: Option<f64>,
+    pub(super) confirm_above_cu: Option<f64>,
+    pub(super) max_wait_seconds: Option<f64>,
+    pub(super) audit_days: Option<u32>,
+    pub(super) log: Option<String>,
+}
+
+/// What the `config.toml` of a project may set.
+pub(super) const OF_PROJECTS: [&str; 6] = [
+    "workspace_id",
+    "output_dir",
+    "budget_run_cu",
+    "budget_session_cu",
+    "budget_day_cu",
+    "confirm_above_cu",
+];
+
+impl File {
+    /// These settings, and those of `below` where there are none here.
+    pub(super) fn over(self, below: Self) -> Self {
+        Self {
+            workspace_id: self.workspace_id.or(below.workspace_id),
+            api_base_url: self.api_base_url.or(below.api_base_url),
+            ca_bundle: self.ca_bundle.or(below.ca_bundle),
+            proxy: self.proxy.or(below.proxy),
+            allowed_hosts: self.allowed_hosts.or(below.allowed_hosts),
+            device_key: self.device_key.or(below.device_key),
+            password_file: self.password_file.or(below.password_file),
+            password_command: self.password_command.or(below.password_command),
+            output_dir: self.output_dir.or(below.output_dir),
+            budget_run_cu: self.budget_run_cu.or(below.budget_run_cu),
+            budget_session_cu: self.budget_session_cu.or(below.budget_session_cu),
+            budget_day_cu: self.budget_day_cu.or(below.budget_day_cu),
+            confirm_above_cu: self.confirm_above_cu.or(below.confirm_above_cu),
+            max_wait_seconds: self.max_wait_seconds.or(below.max_wait_seconds),
+            audit_days: self.audit_days.or(below.audit_days),
+            log: self.log.or(below.log),
+        }
+    }
+}
