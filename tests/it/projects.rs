@@ -18,7 +18,7 @@ fn world() -> TestEnv {
 fn setup(env: &TestEnv, more: &[&str]) -> Outcome {
     let workspace = env.sandbox().workspace_id().to_owned();
     let arguments = [&["setup", "--yes", "--workspace", &workspace][..], more].concat();
-    env.run_with_input(&arguments, &env.sandbox().token().to_owned())
+    env.run_with_input(&arguments, env.sandbox().token())
 }
 
 fn project_home(env: &TestEnv) -> PathBuf {
