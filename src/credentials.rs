@@ -34,6 +34,7 @@ mod damage_tests;
 mod error;
 mod fsops;
 mod generation;
+mod keyring;
 mod lock;
 mod record;
 #[cfg(all(test, unix))]
@@ -45,9 +46,11 @@ mod unlock;
 mod vectors_tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{LockedReason, PermissionProblem, StoreError};
+pub use keyring::KeyringProblem;
 pub use record::{AuditKey, Credentials, InvalidCredentials};
 pub use token::{ApiToken, TokenError};
 pub use unlock::{
@@ -58,6 +61,7 @@ pub use unlock::{
 use envelope::{FileKind, FormatError, Header, SALT_LENGTH};
 use fsops::Folder;
 use generation::{Fresh, Generation};
+use keyring::{Keyring, SystemKeyring};
 use lock::{LockMode, StoreLock};
 
 use crate::redact::Redactor;
@@ -69,6 +73,7 @@ pub struct CredentialStore {
     read_wait: Duration,
     write_wait: Duration,
     redactor: Redactor,
+    keyring: Arc<dyn Keyring>,
 }
 
 impl CredentialStore {
@@ -79,6 +84,7 @@ impl CredentialStore {
             read_wait: Duration::from_secs(2),
             write_wait: Duration::from_secs(10),
             redactor: Redactor::new(),
+            keyring: Arc::new(SystemKeyring),
         }
     }
 
@@ -96,6 +102,14 @@ impl CredentialStore {
     #[must_use]
     pub fn with_redactor(mut self, redactor: Redactor) -> Self {
         self.redactor = redactor;
+        self
+    }
+
+    /// The same store with another keyring.
+    #[cfg(test)]
+    #[must_use]
+    fn with_keyring(mut self, keyring: Arc<dyn Keyring>) -> Self {
+        self.keyring = keyring;
         self
     }
 
@@ -149,7 +163,7 @@ impl CredentialStore {
     pub fn load(&self, options: &UnlockOptions) -> Result<Credentials, StoreError> {
         let generation = self.read()?;
         let checked = generation.check()?;
-        let secret = unlock::secret(checked.header().source, options)?;
+        let secret = unlock::secret(checked.header(), options, self.keyring.as_ref())?;
         self.redactor.register(secret.text());
         let plaintext = checked.unlock(&secret)?;
         drop(secret);
@@ -176,9 +190,13 @@ impl CredentialStore {
         self.finish_commit(&folder, &lock)?;
         remove_unfinished(&folder, &lock)?;
 
-        let secret = unlock::new_secret(unlock, self.write_wait)?;
-        self.redactor.register(secret.text());
+        let before = keyring_account(&folder);
         let fresh = Fresh::draw().map_err(|_| StoreError::NoRandomness)?;
+        let id = fresh.generation;
+        let keyring = self.keyring.as_ref();
+        let draw_secret = || unlock::new_secret(unlock, &id, keyring, self.write_wait);
+        let secret = draw_secret()?;
+        self.redactor.register(secret.text());
         let source = unlock.source();
         let generation = Generation::seal(&fresh, source, source.iterations(), &secret, &plaintext)
             .map_err(in_credentials)?;
@@ -192,7 +210,7 @@ impl CredentialStore {
             }
             next.sync()?;
             let again = read_files(&[&next])?;
-            let secret = unlock::new_secret(unlock, self.write_wait)?;
+            let secret = draw_secret()?;
             if *again.check()?.unlock(&secret)? != *plaintext {
                 return Err(StoreError::Tampered);
             }
@@ -201,11 +219,19 @@ impl CredentialStore {
         if let Err(error) = written() {
             // The first error is the one to tell; the next writer removes what is left.
             let _ = folder.remove_folder(&name);
+            if source == UnlockSource::Keyring {
+                let _ = keyring.delete(&unlock::account(&id));
+            }
             return Err(error);
         }
         folder.rename(&name, COMMIT)?;
         folder.sync()?;
-        self.finish_commit(&folder, &lock)
+        self.finish_commit(&folder, &lock)?;
+        if let Some(account) = before {
+            // It opens nothing any more; a keyring that is not there now keeps it.
+            let _ = keyring.delete(&account);
+        }
+        Ok(())
     }
 
     /// Erases the store: the three files are overwritten once and removed, and so is the device
@@ -224,11 +250,15 @@ impl CredentialStore {
             let lock = lock::acquire(&folder, LockMode::Exclusive, self.write_wait)?;
             self.finish_commit(&folder, &lock)?;
             remove_unfinished(&folder, &lock)?;
+            let account = keyring_account(&folder);
             // `key.bin` first: without it the rest is noise.
             for name in [FileKind::Key.file_name(), FileKind::Credentials.file_name(), SALT_FILE] {
                 found |= folder.erase(name)?;
             }
             folder.sync()?;
+            if let Some(account) = account {
+                self.keyring.delete(&account)?;
+            }
         }
         if let Some(path) = device_key {
             found |= unlock::forget_device_key(path)?;
@@ -326,6 +356,13 @@ impl CredentialStore {
             }),
         }
     }
+}
+
+/// The entry of the keyring that opens what lies in the folder, if that is how it is opened.
+fn keyring_account(folder: &Folder) -> Option<String> {
+    let generation = read_files(&[folder]).ok()?;
+    let header = *generation.check().ok()?.header();
+    (header.source == UnlockSource::Keyring).then(|| unlock::account(&header.generation))
 }
 
 const SALT_FILE: &str = "salt.bin";

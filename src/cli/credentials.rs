@@ -49,11 +49,14 @@ pub(super) enum CredentialsCommand {
         #[arg(long)]
         yes: bool,
     },
-    /// Lock the store with a new password, or with the device key again
+    /// Lock the store with a new password, the system's keyring, or the device key again
     Password {
         /// Use the device key from now on
         #[arg(long)]
         remove: bool,
+        /// Use the system's keyring from now on
+        #[arg(long, conflicts_with = "remove")]
+        keyring: bool,
     },
     /// Erase the stored token
     Remove {
@@ -82,7 +85,13 @@ pub(super) fn run(
             let arguments = SetupArguments::for_rotation(token_file, offline, allow_hyphen, yes);
             life.rotate(arguments, terminal)
         }
-        CredentialsCommand::Password { remove } => life.password(remove, terminal),
+        CredentialsCommand::Password { remove: true, .. } => {
+            life.relock(Some(NewUnlock::Device(process.config.unlock.device_key.clone())), terminal)
+        }
+        CredentialsCommand::Password { keyring: true, .. } => {
+            life.relock(Some(NewUnlock::Keyring), terminal)
+        }
+        CredentialsCommand::Password { .. } => life.relock(None, terminal),
         CredentialsCommand::Remove { yes, device_key } => life.remove(yes, device_key, terminal),
     };
     match ended {
@@ -185,10 +194,15 @@ impl Life<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn password(&self, remove: bool, terminal: &mut Terminal) -> Result<ExitCode, SetupError> {
+    /// Writes the store under another lock: this one, or a password that is asked for.
+    fn relock(
+        &self,
+        unlock: Option<NewUnlock>,
+        terminal: &mut Terminal,
+    ) -> Result<ExitCode, SetupError> {
         let (credentials, _) = self.open(terminal)?;
-        let unlock = if remove {
-            NewUnlock::Device(self.process.config.unlock.device_key.clone())
+        let unlock = if let Some(unlock) = unlock {
+            unlock
         } else if terminal.can_ask() {
             NewUnlock::Password(ask_for_password(terminal)?)
         } else {
@@ -207,7 +221,10 @@ impl Life<'_> {
                 names::PASSWORD_FILE,
                 names::PASSWORD_COMMAND
             ),
-            _ => format!(
+            UnlockSource::Keyring => {
+                "The store is unlocked by the system's keyring from now on.".to_owned()
+            }
+            UnlockSource::Device => format!(
                 "The store is unlocked by the device key {} from now on.",
                 self.process.config.unlock.device_key.display()
             ),
@@ -268,7 +285,8 @@ impl Life<'_> {
                 Some(Err(error)) => return Err(SetupError::Usage(error.to_string())),
                 None => return Err(SetupError::Usage("no password was given".to_owned())),
             },
-            _ => NewUnlock::Device(options.device_key),
+            UnlockSource::Keyring => NewUnlock::Keyring,
+            UnlockSource::Device => NewUnlock::Device(options.device_key),
         };
         Ok((credentials, unlock))
     }

@@ -29,7 +29,8 @@ pub(super) struct SetupArguments {
     /// The workspace that pays: its id, slug or name
     #[arg(long, value_name = "ID")]
     workspace: Option<String>,
-    /// What unlocks the store: `device` (a key outside of it) or `password`
+    /// What unlocks the store: `device` (a key outside of it), `password`, or `keyring` (the
+    /// system's)
     #[arg(long, value_name = "SOURCE", default_value = "device", value_parser = ["device", "password", "keyring"])]
     unlock: String,
     /// Read the token from this file
@@ -169,9 +170,6 @@ impl Setup<'_> {
             .unlock
             .parse()
             .map_err(|_| SetupError::Usage(UnlockError::Unknown.to_string()))?;
-        if source == UnlockSource::Keyring {
-            return Err(SetupError::Usage(UnlockError::Keyring.to_string()));
-        }
         let store = self.process.store();
         self.may_replace(&store, terminal)?;
         let secret = self.token(terminal)?;
@@ -386,8 +384,12 @@ impl Setup<'_> {
         source: UnlockSource,
         terminal: &mut Terminal,
     ) -> Result<NewUnlock, SetupError> {
-        if source == UnlockSource::Device {
-            return Ok(NewUnlock::Device(self.process.config.unlock.device_key.clone()));
+        match source {
+            UnlockSource::Device => {
+                return Ok(NewUnlock::Device(self.process.config.unlock.device_key.clone()));
+            }
+            UnlockSource::Keyring => return Ok(NewUnlock::Keyring),
+            UnlockSource::Password => {}
         }
         let given = self
             .process
@@ -459,7 +461,12 @@ impl Setup<'_> {
                 names::PASSWORD_FILE,
                 names::PASSWORD_COMMAND
             ),
-            _ => format!(
+            UnlockSource::Keyring => "Unlocked by the system's keyring. Protected: a copy of the \
+                                      store, of your whole home folder too, as far as your login \
+                                      password is strong; from other users. Not protected: from \
+                                      programs that run as you while the keyring is unlocked."
+                .to_owned(),
+            UnlockSource::Device => format!(
                 "Unlocked by the device key {}. Protected: a copy of the store alone; from other \
                  users. Not protected: a copy of your whole home folder; from programs that run \
                  as you.",

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::envelope::FormatError;
+use super::keyring::KeyringProblem;
 use super::unlock::UnlockSource;
 
 /// Why the store could not be read or written. No message holds a secret.
@@ -284,8 +285,8 @@ pub enum LockedReason {
     DeviceKeyDamaged(PathBuf),
     /// The device key would lie in the folder that it locks, so that one copy takes both.
     DeviceKeyInStore(PathBuf),
-    /// The store needs the keyring, which this version cannot use.
-    Keyring,
+    /// The keyring gives no secret.
+    Keyring(KeyringProblem),
 }
 
 impl LockedReason {
@@ -316,9 +317,7 @@ impl LockedReason {
             Self::DeviceKeyInStore(_) => "Set `LAYER_MCP_DEVICE_KEY` to a place outside the \
                                           store's folder, or unset it."
                 .to_owned(),
-            Self::Keyring => "Run `layer-mcp setup --unlock device`, or use the version of \
-                              layer-mcp that wrote the store."
-                .to_owned(),
+            Self::Keyring(problem) => problem.next_step().to_owned(),
         }
     }
 }
@@ -348,10 +347,7 @@ impl fmt::Display for LockedReason {
             Self::DeviceKeyInStore(path) => {
                 write!(formatter, "the device key `{}` lies in the folder it locks", path.display())
             }
-            Self::Keyring => formatter.write_str(
-                "the store is locked by the operating system's keyring, which this version of \
-                 layer-mcp cannot use",
-            ),
+            Self::Keyring(problem) => problem.fmt(formatter),
         }
     }
 }
@@ -393,7 +389,11 @@ mod tests {
             LockedReason::DeviceKeyMissing(PathBuf::from("p")),
             LockedReason::DeviceKeyDamaged(PathBuf::from("p")),
             LockedReason::DeviceKeyInStore(PathBuf::from("p")),
-            LockedReason::Keyring,
+            LockedReason::Keyring(KeyringProblem::NotBuilt),
+            LockedReason::Keyring(KeyringProblem::Unreachable),
+            LockedReason::Keyring(KeyringProblem::Locked),
+            LockedReason::Keyring(KeyringProblem::Missing),
+            LockedReason::Keyring(KeyringProblem::Slow),
         ] {
             let error = StoreError::from(reason);
             assert_eq!(error.code(), "store_locked");

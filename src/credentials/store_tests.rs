@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 use url::Url;
 
+use super::keyring::memory::MemoryKeyring;
 use super::test_vectors::{DEVICE_B, PASSWORD_A};
 use super::*;
 
@@ -317,9 +318,45 @@ fn a_keyring_store_is_recognised_and_says_what_to_do() {
         place.write(name, &bytes);
     }
     assert_eq!(place.store().source().unwrap(), UnlockSource::Keyring);
-    let error = place.store().load(&place.options()).unwrap_err();
+    let store = place.store().with_keyring(Arc::new(MemoryKeyring::default()));
+    let error = store.load(&place.options()).unwrap_err();
     assert_eq!(error.code(), "store_locked");
-    assert!(error.next_step().contains("layer-mcp setup --unlock device"));
+    assert!(error.to_string().contains("has no entry"), "{error}");
+}
+
+#[test]
+fn a_keyring_holds_one_secret_for_the_generation_that_counts() {
+    let place = Place::new();
+    let keyring = Arc::new(MemoryKeyring::default());
+    let store = place.store().with_keyring(keyring.clone());
+    let accounts = || keyring.entries.lock().unwrap().keys().cloned().collect::<Vec<_>>();
+    store.save(&credentials(TOKEN), &NewUnlock::Keyring).unwrap();
+    let first = accounts();
+    assert_eq!(first, [unlock::account(&store.header().unwrap().generation)]);
+    assert_eq!(store.source().unwrap(), UnlockSource::Keyring);
+    assert_eq!(store.load(&place.options()).unwrap().token().expose(), TOKEN);
+    // A new generation has a new entry, and the old one goes.
+    store.save(&credentials(TOKEN), &NewUnlock::Keyring).unwrap();
+    assert_eq!(accounts().len(), 1);
+    assert_ne!(accounts(), first);
+    // Neither the device key nor another keyring stands in for it.
+    let other = place.store().with_keyring(Arc::new(MemoryKeyring::default()));
+    assert_eq!(other.load(&place.options()).unwrap_err().code(), "store_locked");
+    for trouble in [KeyringProblem::Locked, KeyringProblem::Slow, KeyringProblem::Unreachable] {
+        *keyring.trouble.lock().unwrap() = Some(trouble);
+        let error = store.load(&place.options()).unwrap_err();
+        assert_eq!((error.code(), error.to_string()), ("store_locked", trouble.to_string()));
+        // A write that can't have its secret changes nothing.
+        assert!(store.save(&credentials(TOKEN), &NewUnlock::Keyring).is_err());
+    }
+    *keyring.trouble.lock().unwrap() = None;
+    assert_eq!(store.load(&place.options()).unwrap().token().expose(), TOKEN);
+    // Another way of unlocking, or removal, leaves no entry.
+    store.save(&credentials(TOKEN), &place.device()).unwrap();
+    assert_eq!(accounts(), Vec::<String>::new());
+    store.save(&credentials(TOKEN), &NewUnlock::Keyring).unwrap();
+    assert!(store.forget(None).unwrap());
+    assert_eq!(accounts(), Vec::<String>::new());
 }
 
 /// The states between any two renames of step 5, built by hand.

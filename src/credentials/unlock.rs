@@ -16,8 +16,10 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use super::cipher;
+use super::envelope::{GENERATION_LENGTH, Header};
 use super::error::{LockedReason, StoreError};
 use super::fsops::{self, Folder};
+use super::keyring::{Keyring, KeyringProblem};
 use super::lock::{self, LockMode};
 
 /// What unlocks a store. The code stands in the header of both sealed files.
@@ -25,8 +27,7 @@ use super::lock::{self, LockMode};
 pub enum UnlockSource {
     /// A password that a person chose.
     Password,
-    /// A random secret in the operating system's keyring. This version recognises such a store
-    /// and can neither open nor write one.
+    /// A random secret in the operating system's keyring.
     Keyring,
     /// A random secret in a file of this user, outside the store's folder: the default.
     Device,
@@ -95,14 +96,8 @@ impl std::str::FromStr for UnlockSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnlockError {
     /// No such source.
-    #[error("the unlock source is one of `device` and `password`")]
+    #[error("the unlock source is one of `device`, `password` and `keyring`")]
     Unknown,
-    /// The keyring is not supported by this version.
-    #[error(
-        "this version of layer-mcp cannot use the operating system's keyring; use \
-         `--unlock device` or `--unlock password`"
-    )]
-    Keyring,
     /// The password has fewer characters than a password needs.
     #[error(
         "the password has {found} characters and needs at least {}; 15 or more are better",
@@ -133,6 +128,8 @@ pub enum NewUnlock {
     Device(PathBuf),
     /// By a password.
     Password(NewPassword),
+    /// By a new random secret in the operating system's keyring.
+    Keyring,
 }
 
 impl NewUnlock {
@@ -141,6 +138,7 @@ impl NewUnlock {
         match self {
             Self::Device(_) => UnlockSource::Device,
             Self::Password(_) => UnlockSource::Password,
+            Self::Keyring => UnlockSource::Keyring,
         }
     }
 }
@@ -365,20 +363,45 @@ impl Secret {
     }
 }
 
-/// The secret for an existing store with this source.
-pub(super) fn secret(source: UnlockSource, options: &UnlockOptions) -> Result<Secret, StoreError> {
-    match source {
+/// The secret for an existing store with this header.
+pub(super) fn secret(
+    header: &Header,
+    options: &UnlockOptions,
+    keyring: &dyn Keyring,
+) -> Result<Secret, StoreError> {
+    match header.source {
         UnlockSource::Password => options.password.read(),
-        UnlockSource::Keyring => Err(LockedReason::Keyring.into()),
+        UnlockSource::Keyring => Ok(keyring.get(&account(&header.generation))?),
         UnlockSource::Device => device_key(&options.device_key)?
             .ok_or_else(|| LockedReason::DeviceKeyMissing(options.device_key.clone()).into()),
     }
 }
 
-/// The secret for a store that is about to be written. Makes the device key when there is none;
-/// `wait` is how long to wait for another process that does the same.
-pub(super) fn new_secret(unlock: &NewUnlock, wait: Duration) -> Result<Secret, StoreError> {
+/// The name of a generation's entry in the keyring: its id in hexadecimal digits.
+pub(super) fn account(generation: &[u8; GENERATION_LENGTH]) -> String {
+    generation.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The secret for a generation that is about to be written. Makes the device key, or the entry in
+/// the keyring, when there is none; `wait` is how long to wait for another process that does the
+/// same.
+pub(super) fn new_secret(
+    unlock: &NewUnlock,
+    generation: &[u8; GENERATION_LENGTH],
+    keyring: &dyn Keyring,
+    wait: Duration,
+) -> Result<Secret, StoreError> {
     match unlock {
+        NewUnlock::Keyring => {
+            let account = account(generation);
+            match keyring.get(&account) {
+                Err(KeyringProblem::Missing) => {}
+                found => return Ok(found?),
+            }
+            keyring.put(&account, &Secret::from_text(&random_text()?))?;
+            // What is read back is what a server will get.
+            Ok(keyring.get(&account)?)
+        }
         NewUnlock::Password(password) => Ok(Secret::from_text(password.0.expose_secret())),
         NewUnlock::Device(path) => make_device_key(path, wait),
     }
@@ -438,9 +461,7 @@ fn make_device_key(path: &Path, wait: Duration) -> Result<Secret, StoreError> {
     if let Some(secret) = device_key(path)? {
         return Ok(secret);
     }
-    let key = cipher::random_key().map_err(|_| StoreError::NoRandomness)?;
-    let mut text = Zeroizing::new(String::with_capacity(64));
-    URL_SAFE_NO_PAD.encode_string(key.as_ref(), &mut text);
+    let mut text = random_text()?;
     text.push('\n');
     let unfinished = format!(".{name}.new");
     folder.remove_file(&unfinished)?;
@@ -448,6 +469,14 @@ fn make_device_key(path: &Path, wait: Duration) -> Result<Secret, StoreError> {
     folder.rename(&unfinished, name)?;
     folder.sync()?;
     device_key(path)?.ok_or_else(|| LockedReason::DeviceKeyMissing(path.to_path_buf()).into())
+}
+
+/// 32 random bytes as 43 characters of base64url, in a buffer with room for a line end.
+fn random_text() -> Result<Zeroizing<String>, StoreError> {
+    let key = cipher::random_key().map_err(|_| StoreError::NoRandomness)?;
+    let mut text = Zeroizing::new(String::with_capacity(64));
+    URL_SAFE_NO_PAD.encode_string(key.as_ref(), &mut text);
+    Ok(text)
 }
 
 fn device_key_place(path: &Path) -> Result<(&Path, &str), StoreError> {
@@ -632,15 +661,10 @@ mod tests {
     }
 
     #[test]
-    fn the_keyring_is_recognised_and_refused() {
-        assert_eq!("keyring".parse::<UnlockSource>().unwrap(), UnlockSource::Keyring);
+    fn a_source_has_one_spelling() {
+        for source in [UnlockSource::Device, UnlockSource::Password, UnlockSource::Keyring] {
+            assert_eq!(source.to_string().parse::<UnlockSource>().unwrap(), source);
+        }
         assert_eq!("Device".parse::<UnlockSource>().unwrap_err(), UnlockError::Unknown);
-        let options = UnlockOptions {
-            device_key: PathBuf::from("/nowhere/device.key"),
-            password: PasswordSettings::default(),
-        };
-        let error = secret(UnlockSource::Keyring, &options).err().unwrap();
-        assert_eq!(error.code(), "store_locked");
-        assert!(error.to_string().contains("keyring"), "{error}");
     }
 }
