@@ -12,6 +12,7 @@ mod setup;
 mod signals;
 pub mod terminal;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -124,12 +125,23 @@ fn parse_fault(text: &str) -> Result<FaultSpec, String> {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    let redactor = Redactor::new();
+    let mut terminal = Terminal::system(&redactor);
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            let plain = error.render().to_string();
+            let _ = match redactor.redact(&plain) {
+                // Only clap knows whether colours are welcome.
+                Cow::Borrowed(_) => error.print(),
+                Cow::Owned(safe) => terminal.note(safe.trim_end()),
+            };
+            return ExitCode::from(2);
+        }
+        // Help and version are no failure.
         Err(error) => {
-            // Help and version go to stdout and are no failure.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::SUCCESS;
         }
     };
     harden();
@@ -146,18 +158,16 @@ pub fn run() -> ExitCode {
     if let Some(Command::Setup(setup)) = &arguments.command
         && let Err(message) = setup.choose_home(&mut config, &around)
     {
-        let _ = Terminal::system().note(format!("error: {message}"));
+        let _ = terminal.note(format!("error: {message}"));
         return ExitCode::from(2);
     }
     let config = Arc::new(config);
-    let redactor = Redactor::new();
     let audit = AuditTrail::new(
         config.audit_dir(),
         config.audit_days,
         redactor.clone(),
         jiff::Timestamp::now,
     );
-    let mut terminal = Terminal::system();
     let command = match arguments.command {
         Some(command) => command,
         None if std::io::stdin().is_terminal() => return greet(&config, &mut terminal),

@@ -7,10 +7,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{Layer, fmt};
 
 use crate::redact::{Redactor, clean_line};
 
@@ -22,9 +24,9 @@ const KEPT: u32 = 4;
 const LONGEST_LINE: usize = 4_000;
 const NAME: &str = "layer-mcp.log";
 
-/// Libraries that would log whole requests, with their prompts and tokens.
-const QUIET: &str = "rmcp=warn,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,\
-                     tokio=warn,sqlx=warn,tower=warn,axum=warn";
+/// The target of our own events. Libraries would log whole requests, with their prompts and
+/// tokens, so that nothing below a warning is taken from them.
+const OURS: &str = "layer_mcp";
 
 /// Starts logging. `to_stderr` is the filter of what people see at once, `to_file` of what is
 /// kept; the file is made at the first line. A filter that can't be read counts as `info`.
@@ -43,10 +45,17 @@ pub fn start(folder: &Path, to_stderr: &str, to_file: &str, redactor: &Redactor)
     quiet_panics();
 }
 
-fn filter(wanted: &str) -> EnvFilter {
-    // What comes later wins: the libraries stay quiet whatever is wanted.
-    EnvFilter::try_new(format!("{wanted},{QUIET}"))
-        .unwrap_or_else(|_| EnvFilter::new(format!("info,{QUIET}")))
+fn filter(wanted: &str) -> Targets {
+    let wanted: Targets =
+        wanted.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let level = wanted.default_level().unwrap_or(LevelFilter::WARN);
+    let ours = wanted.iter().filter(|(target, _)| {
+        target.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    });
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target(OURS, level)
+        .with_targets(ours)
 }
 
 /// A panic's payload may hold anything; where it happened is enough.
@@ -196,6 +205,32 @@ mod tests {
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(!text.contains(&token) && text.contains("pat_a1B2"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn libraries_tell_nothing_below_a_warning() {
+        use tracing::Level;
+        for (wanted, ours, library) in [
+            ("info", Some(Level::INFO), Some(Level::WARN)),
+            ("trace", Some(Level::TRACE), Some(Level::WARN)),
+            ("error", Some(Level::ERROR), Some(Level::ERROR)),
+            ("off", None, None),
+            ("trace,reqwest=trace,hyper=debug", Some(Level::TRACE), Some(Level::WARN)),
+            ("layer_mcp=debug", Some(Level::DEBUG), Some(Level::WARN)),
+            ("warn,layer_mcp::layer=trace", Some(Level::TRACE), Some(Level::WARN)),
+            ("no such = filter", Some(Level::INFO), Some(Level::WARN)),
+        ] {
+            let filter = filter(wanted);
+            let most = |target: &str| {
+                [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR]
+                    .into_iter()
+                    .find(|level| filter.would_enable(target, level))
+            };
+            assert_eq!(most("layer_mcp::layer::http"), ours, "{wanted}");
+            for target in ["reqwest::connect", "hyper", "zbus::connection", "layer_mcpx"] {
+                assert_eq!(most(target), library, "{wanted} {target}");
+            }
+        }
     }
 
     #[test]

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
-    Implementation, ListToolsResult, PaginatedRequestParams, ProtocolVersion, Resource,
-    ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
+    CustomRequest, CustomResult, ErrorCode, ErrorData, Implementation, ListToolsResult,
+    PaginatedRequestParams, ProtocolVersion, Resource, ServerCapabilities, ServerConfig, Tool,
+    ToolAnnotations,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
@@ -134,6 +135,16 @@ impl ServerHandler for Server {
             meta.insert("io.modelcontextprotocol/serverInfo".to_owned(), implementation);
         }
         Ok(CallToolResponse::Complete(result))
+    }
+
+    /// rmcp would answer with the method's name as the whole message, whatever that name is.
+    async fn on_custom_request(
+        &self,
+        _: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let what = "this server has no such method, or its parameters have another shape";
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, what, None))
     }
 }
 

@@ -73,13 +73,16 @@ pub struct SandboxOptions {
     pub faults: Vec<FaultSpec>,
     /// The port of the API; `None` for any free one.
     pub port: Option<u16>,
+    /// The token that it accepts; `None` for the one that is the same everywhere.
+    pub token: Option<String>,
 }
 
 impl SandboxOptions {
     /// Usual speed, no faults, any free port.
     #[must_use]
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        Self { state_dir: state_dir.into(), speed: 1.0, faults: Vec::new(), port: None }
+        let state_dir = state_dir.into();
+        Self { state_dir, speed: 1.0, faults: Vec::new(), port: None, token: None }
     }
 }
 
@@ -118,7 +121,7 @@ struct App {
     faults: ArmedFaults,
     log: RequestLog,
     workshop: Workshop,
-    token: &'static str,
+    token: String,
     media_url: String,
     storage_url: String,
 }
@@ -170,7 +173,7 @@ impl Sandbox {
             faults: ArmedFaults::new(options.faults),
             log: RequestLog::default(),
             workshop: Workshop::default(),
-            token: TOKEN,
+            token: options.token.unwrap_or_else(|| TOKEN.to_owned()),
             media_url: format!("https://127.0.0.1:{media_port}"),
             storage_url: format!("https://127.0.0.1:{storage_port}"),
         });
@@ -221,7 +224,7 @@ impl Sandbox {
     /// The token that it accepts.
     #[must_use]
     pub fn token(&self) -> &str {
-        self.app.token
+        &self.app.token
     }
 
     /// The workspace that has Creative Units.

@@ -36,7 +36,7 @@ pub(super) async fn run(
         "empty_workspace_id": sandbox.empty_workspace_id(),
         "allowed_hosts": sandbox.allowed_hosts().join(","),
     });
-    if terminal.print(line).is_err() {
+    if terminal.print_public(line).is_err() {
         sandbox.shutdown().await;
         return ExitCode::FAILURE;
     }

@@ -10,7 +10,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::redact::clean_line;
+use crate::redact::{Redactor, clean_line};
 
 /// Asks a person. The answers of tests come from a [`Terminal`] on buffers.
 pub trait Prompt {
@@ -123,6 +123,7 @@ pub struct Terminal {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     input: Input,
+    redactor: Redactor,
 }
 
 /// Where answers come from.
@@ -134,9 +135,14 @@ enum Input {
 }
 
 impl Terminal {
-    /// The process's own standard output, error and input.
-    pub fn system() -> Self {
-        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), input: Input::Process }
+    /// The process's own standard output, error and input. What it writes passes the redactor.
+    pub fn system(redactor: &Redactor) -> Self {
+        Self {
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
+            input: Input::Process,
+            redactor: redactor.clone(),
+        }
     }
 
     /// A terminal on buffers: `input` holds the answers, one a line.
@@ -145,7 +151,12 @@ impl Terminal {
         err: impl Write + Send + 'static,
         input: impl BufRead + Send + 'static,
     ) -> Self {
-        Self { out: Box::new(out), err: Box::new(err), input: Input::Buffer(Box::new(input)) }
+        Self {
+            out: Box::new(out),
+            err: Box::new(err),
+            input: Input::Buffer(Box::new(input)),
+            redactor: Redactor::new(),
+        }
     }
 
     /// Whether a person can be asked: standard input and standard error are a terminal.
@@ -162,6 +173,19 @@ impl Terminal {
     ///
     /// What the handle answers, for example that the reader of a pipe has gone.
     pub fn print(&mut self, line: impl Display) -> io::Result<()> {
+        let line = line.to_string();
+        let safe = self.redactor.redact(&line);
+        writeln!(self.out, "{safe}")?;
+        self.out.flush()
+    }
+
+    /// Writes a line to standard output as it is, because what looks like a secret in it is none:
+    /// the sandbox's token, which opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Terminal::print`].
+    pub fn print_public(&mut self, line: impl Display) -> io::Result<()> {
         writeln!(self.out, "{line}")?;
         self.out.flush()
     }
@@ -172,7 +196,9 @@ impl Terminal {
     ///
     /// What the handle answers.
     pub fn note(&mut self, line: impl Display) -> io::Result<()> {
-        writeln!(self.err, "{line}")?;
+        let line = line.to_string();
+        let safe = self.redactor.redact(&line);
+        writeln!(self.err, "{safe}")?;
         self.err.flush()
     }
 
@@ -205,6 +231,7 @@ impl Terminal {
         if !self.can_ask() {
             return Err(PromptError::NoTerminal);
         }
+        let question = self.redactor.redact(question);
         write!(self.err, "{question} ").and_then(|()| self.err.flush()).map_err(PromptError::Io)
     }
 

@@ -70,7 +70,7 @@ pub(super) async fn answer(app: &Arc<App>, router: &Router, parts: Parts, body: 
         let location = format!("{}{}", app.media_url, parts.uri.path());
         return redirect(&location);
     }
-    let authorized = bearer(&parts) == Some(app.token);
+    let authorized = bearer(&parts) == Some(app.token.as_str());
     let response = match refusal(app, reads, authorized) {
         Some(error) => error.into_response(),
         None => {

@@ -255,44 +255,6 @@ fn a_stored_token_is_sent_to_no_other_address() {
 }
 
 #[test]
-fn the_token_is_in_no_output_and_in_no_file() {
-    for_each(&["environment", "store"], |source| {
-        let mut env = match *source {
-            "store" => TestEnv::with_store(),
-            _ => TestEnv::new(),
-        };
-        let token = env.sandbox().token().to_owned();
-        env.set("LAYER_LOG", "trace");
-        let mut printed = Vec::new();
-        let mut note =
-            |outcome: Outcome| printed.push(format!("{} {}", outcome.stdout, outcome.stderr));
-        note(env.call("create_asset", &picture("a secret")));
-        note(env.call("get_workspace_info", &json!({})));
-        // The user may paste it where it does not belong.
-        note(env.call("view_asset", &json!({ "image": token })));
-        note(env.call("create_asset", &json!({ "prompt": "x", "model": token })));
-        note(env.call("get_job", &json!({ "job_id": token })));
-        note(env.call(&token, &json!({})));
-        for fault in ["error_html", "unauthorized", "start_dropped", "download_404"] {
-            env.faults(&[fault]);
-            note(env.call("create_asset", &picture(fault)));
-        }
-        for text in printed {
-            assert!(!text.contains(&token), "{text}");
-        }
-        let files = [env.home(), env.project(), env.path("user")];
-        let files: Vec<_> = files.iter().flat_map(|folder| files_below(folder)).collect();
-        assert!(files.iter().any(|file| file.ends_with("journal.db")), "{files:?}");
-        assert!(files.iter().any(|file| file.to_string_lossy().contains("logs")), "{files:?}");
-        for file in files {
-            let bytes = fs::read(&file).unwrap();
-            let found = bytes.windows(token.len()).any(|window| window == token.as_bytes());
-            assert!(!found, "the token is in {}", file.display());
-        }
-    });
-}
-
-#[test]
 fn what_lies_in_the_home_is_for_its_owner_alone() {
     let env = TestEnv::new();
     let _ = env.call("create_asset", &picture("a diary")).complete();

@@ -11,6 +11,7 @@
 
 mod arguments;
 mod audit;
+mod canary;
 mod cli;
 mod client;
 mod credentials;

@@ -39,12 +39,22 @@ pub(crate) struct TestEnv {
 impl TestEnv {
     /// A home, a project with a `.git`, and a sandbox that runs twenty times as fast as usual.
     pub(crate) fn new() -> Self {
+        Self::of(None)
+    }
+
+    /// The same with an offline Layer that accepts this token.
+    pub(crate) fn with_token(token: &str) -> Self {
+        Self::of(Some(token.to_owned()))
+    }
+
+    fn of(token: Option<String>) -> Self {
         let temp = tempfile::Builder::new().prefix("layer-mcp-it-").tempdir().unwrap();
         for folder in ["user", "project/.git", "outside"] {
             fs::create_dir_all(temp.path().join(folder)).unwrap();
         }
         let mut options = SandboxOptions::new(temp.path().join("service"));
         options.speed = 20.0;
+        options.token = token;
         let sandbox = RUNTIME.block_on(Sandbox::start(options)).unwrap();
         let mut env = Self { temp, sandbox, settings: BTreeMap::new() };
         let path = |env: &Self, name: &str| env.temp.path().join(name).into_os_string();
@@ -478,6 +488,7 @@ pub(crate) struct McpClient {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
+    stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<Vec<u8>>>,
     last_id: u64,
     notifications: Vec<Value>,
@@ -491,16 +502,18 @@ impl McpClient {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let stderr = Some(drain(child.stderr.take().unwrap()));
         let (sender, lines) = channel();
-        std::thread::spawn(move || {
+        let stdout = Some(std::thread::spawn(move || {
+            let mut all = String::new();
             for line in stdout.lines().map_while(Result::ok) {
                 let message = serde_json::from_str(&line).expect("each line is JSON");
-                if sender.send(message).is_err() {
-                    return;
-                }
+                all.extend([line.as_str(), "\n"]);
+                // Nobody may wait for it any more.
+                let _ = sender.send(message);
             }
-        });
+            all
+        }));
         let notifications = Vec::new();
-        let mut client = Self { child, stdin, lines, stderr, last_id: 0, notifications };
+        let mut client = Self { child, stdin, lines, stdout, stderr, last_id: 0, notifications };
         let hello = json!({
             "protocolVersion": "2025-06-18",
             "capabilities": {},
@@ -514,12 +527,23 @@ impl McpClient {
     }
 
     fn send(&mut self, message: &Value) {
+        self.send_line(&message.to_string());
+    }
+
+    /// Sends this, whether it is a message or not.
+    pub(crate) fn send_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("the client is still there");
-        writeln!(stdin, "{message}").unwrap();
+        writeln!(stdin, "{line}").unwrap();
         stdin.flush().unwrap();
     }
 
-    fn request(&mut self, method: &str, params: Value) -> u64 {
+    /// The id of the server's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a request and does not wait for its answer.
+    pub(crate) fn request(&mut self, method: &str, params: Value) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
@@ -541,7 +565,7 @@ impl McpClient {
     }
 
     /// The whole answer to a request; notifications on the way are kept.
-    fn answer(&mut self, id: u64) -> Value {
+    pub(crate) fn answer(&mut self, id: u64) -> Value {
         loop {
             let message = self.message();
             if message["id"] == id && message["method"].is_null() {
@@ -622,6 +646,17 @@ impl McpClient {
         let status = wait(&mut self.child, began + LONG, "the server");
         assert_eq!(status.code(), Some(0), "an end of the input is a normal end");
         began.elapsed()
+    }
+
+    /// Goes away, and gives everything that the server wrote to its standard output and to its
+    /// standard error.
+    pub(crate) fn leave(mut self) -> (String, String) {
+        drop(self.stdin.take());
+        let status = wait(&mut self.child, Instant::now() + LONG, "the server");
+        assert_eq!(status.code(), Some(0), "an end of the input is a normal end");
+        let stdout = self.stdout.take().expect("nobody else takes it").join().unwrap();
+        let stderr = self.stderr.take().expect("the server did not disappear").join().unwrap();
+        (stdout, String::from_utf8(stderr).expect("output is UTF-8"))
     }
 
     /// Ends the server at once, as `kill -9` does.
