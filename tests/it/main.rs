@@ -26,3 +26,5 @@ mod schemas;
 mod stdio;
 mod support;
 mod tidy;
+#[cfg(target_os = "linux")]
+mod wizard;
