@@ -42,6 +42,9 @@ pub mod names {
     pub const CA_BUNDLE: &str = "LAYER_CA_BUNDLE";
     /// A proxy for Layer alone.
     pub const PROXY: &str = "LAYER_PROXY";
+    /// What the TLS and HTTP libraries read by themselves.
+    pub const SYSTEM_NETWORK: [&str; 6] =
+        ["SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     /// Hosts that the proxy is not used for.
     pub const NO_PROXY: &str = "NO_PROXY";
     /// Further hosts that files may come from.
@@ -137,6 +140,8 @@ pub struct Config {
     pub ca_bundle: Option<PathBuf>,
     /// How connections leave the machine.
     pub proxy: ProxyChoice,
+    /// The system's own variables for certificates and proxies, as far as they are set.
+    pub system_network: Vec<(&'static str, String)>,
     /// Further hosts that files may come from.
     pub allowed_hosts: Vec<AllowedHost>,
     /// The environment's token.
@@ -235,6 +240,10 @@ impl Config {
             },
             ca_bundle: reader.path(names::CA_BUNDLE, file.ca_bundle),
             proxy: reader.proxy(file.proxy),
+            system_network: names::SYSTEM_NETWORK
+                .into_iter()
+                .filter_map(|name| Some((name, reader.text(name, None)?)))
+                .collect(),
             allowed_hosts,
             token: reader.secret(names::TOKEN),
             workspace: reader.parse(names::WORKSPACE, workspace),

@@ -2,8 +2,10 @@
 //!
 //! Gathers facts and judges them; changes nothing but permissions, and those only with `--fix`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod files;
+mod system;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -15,8 +17,6 @@ use super::layer_access::LayerAccess;
 use super::terminal::Terminal;
 use crate::audit::{SealKey, verify};
 use crate::config::{Config, names};
-use crate::credentials::{CredentialStore, UnlockSource};
-use crate::files::OutputDir;
 use crate::redact::clean_line;
 use crate::runs::Connect as _;
 
@@ -88,15 +88,19 @@ pub(super) fn run(
 ) -> ExitCode {
     let Process { config, redactor, .. } = process;
     let mut checks = vec![settings(config)];
-    checks.extend(permissions(config, arguments.fix));
+    checks.extend(files::permissions(config, arguments.fix));
     checks.extend(store(process));
-    checks.push(environment(config));
-    checks.push(device_key(config));
-    checks.extend(project(config));
-    checks.push(ignored(config));
-    checks.push(output_folder(config));
-    checks.push(certificates(config));
-    checks.extend(user_home.map(|home| clients(&home)));
+    checks.push(system::environment(config));
+    checks.push(files::device_key(config));
+    checks.extend(files::project(config));
+    checks.push(files::ignored(config));
+    checks.extend(files::tracked(config));
+    checks.extend(files::predecessor(config));
+    checks.push(files::writable(config));
+    checks.push(files::output_folder(config));
+    checks.push(system::network(config));
+    checks.push(system::process());
+    checks.extend(user_home.map(|home| system::clients(&home)));
     if arguments.online {
         checks.push(runtime.block_on(online(process)));
     }
@@ -154,6 +158,7 @@ fn settings(config: &Config) -> Check {
 fn store(process: &Process) -> Vec<Check> {
     const NAME: &str = "store";
     let config = &process.config;
+    let now = jiff::Timestamp::now();
     let credentials = match process.open_store(&config.unlock) {
         Ok(credentials) => credentials,
         Err(error) if error.is_absent() => {
@@ -161,27 +166,44 @@ fn store(process: &Process) -> Vec<Check> {
                 Some(_) => Check::ok(NAME, "none; the environment's token is used"),
                 None => Check::failed(NAME, "there is no token", "Run `layer-mcp setup`."),
             };
-            return vec![check, trail(config, None)];
+            return vec![check, trail(config, None), system::clock(now, None)];
         }
         Err(error) => {
             let check = Check::failed(NAME, error.to_string(), error.next_step());
-            return vec![check, trail(config, None)];
+            return vec![check, trail(config, None), system::clock(now, None)];
         }
     };
     let mut checks = Vec::new();
     let here = config.api_base.origin();
-    checks.push(if credentials.api_origin() == here {
-        let source = process.store().source().map_or("?", UnlockSource::name);
-        Check::ok(NAME, format!("opens, by {source}; AES-256-CBC with HMAC-SHA-256"))
-    } else {
-        Check::failed(
+    checks.push(match process.store().header() {
+        _ if credentials.api_origin() != here => Check::failed(
             NAME,
             format!("the token belongs to `{}`, not `{here}`", credentials.api_origin()),
             format!("Unset `{}`, or run `layer-mcp setup`.", names::BASE_URL),
-        )
+        ),
+        Ok(header) if header.iterations < header.source.iterations() => Check::warning(
+            NAME,
+            format!(
+                "opens, by {}, with {} iterations; new stores have {}",
+                header.source.name(),
+                header.iterations,
+                header.source.iterations()
+            ),
+            "`layer-mcp credentials rotate` writes it anew.",
+        ),
+        Ok(header) => Check::ok(
+            NAME,
+            format!(
+                "opens, by {}; AES-256-CBC with HMAC-SHA-256, PBKDF2 with {} iterations",
+                header.source.name(),
+                header.iterations
+            ),
+        ),
+        Err(error) => Check::failed(NAME, error.to_string(), error.next_step()),
     });
+    checks.push(system::clock(now, Some(credentials.created_at())));
     checks.push(trail(config, Some(&SealKey::new(credentials.audit_key().as_bytes()))));
-    let age = Age::of(credentials.created_at(), jiff::Timestamp::now());
+    let age = Age::of(credentials.created_at(), now);
     let hint = credentials.token().hint();
     let message = format!("{hint}…, stored {}", age.in_words());
     checks.push(match age.nudge() {
@@ -211,225 +233,6 @@ fn trail(config: &Config, key: Option<&SealKey>) -> Check {
     }
 }
 
-fn environment(config: &Config) -> Check {
-    const NAME: &str = "environment";
-    let stored = CredentialStore::new(config.secure_dir()).exists().unwrap_or(true);
-    match (&config.token, stored, config.credentials_from_env) {
-        (None, ..) => Check::ok(NAME, "no token in it"),
-        (Some(_), true, true) => Check::warning(
-            NAME,
-            format!("`{}` is used in place of the store", names::TOKEN),
-            format!("Unset `{}` to use the store.", names::CREDENTIALS),
-        ),
-        (Some(_), true, false) => Check::warning(
-            NAME,
-            format!("`{}` is set, and not used: the store goes first", names::TOKEN),
-            format!("Unset `{}`.", names::TOKEN),
-        ),
-        (Some(_), false, _) => Check::warning(
-            NAME,
-            format!("the token is in `{}`, readable wherever that is set", names::TOKEN),
-            "`layer-mcp setup` stores it encrypted; then unset it.",
-        ),
-    }
-}
-
-fn device_key(config: &Config) -> Check {
-    const NAME: &str = "device-key";
-    let key = &config.unlock.device_key;
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if real(key).starts_with(real(&config.home)) {
-        return Check::failed(
-            NAME,
-            format!("`{}` lies in the home that it locks", key.display()),
-            format!("Unset `{}`, then run `layer-mcp setup`.", names::DEVICE_KEY),
-        );
-    }
-    Check::ok(NAME, format!("outside of the home: {}", key.display()))
-}
-
-fn project(config: &Config) -> Option<Check> {
-    const NAME: &str = "project";
-    let found = config.project_home.as_ref()?;
-    let home = found.home.display();
-    Some(if found.trusted {
-        Check::ok(NAME, format!("`{home}` holds the token of this project"))
-    } else {
-        Check::warning(
-            NAME,
-            format!("`{home}` is ignored: you did not set it up"),
-            "If it is yours, run `layer-mcp setup --project`; otherwise remove it.",
-        )
-    })
-}
-
-fn ignored(config: &Config) -> Check {
-    const NAME: &str = "gitignore";
-    let secure = config.secure_dir();
-    let file = secure.parent().unwrap_or(&config.home).join(".gitignore");
-    let remedy = "`layer-mcp setup` makes it anew when the file is removed.";
-    match fs::read_to_string(&file) {
-        Ok(text) if text.lines().any(|line| line.trim() == "*") => {
-            Check::ok(NAME, "the home ignores itself")
-        }
-        Ok(_) => Check::failed(NAME, format!("`{}` does not ignore all", file.display()), remedy),
-        Err(_) if !secure.exists() => Check::ok(NAME, "nothing to ignore yet"),
-        Err(_) => Check::failed(
-            NAME,
-            format!("`{}` is missing", file.display()),
-            "Run `layer-mcp setup` again, or write a line `*` into it.",
-        ),
-    }
-}
-
-fn output_folder(config: &Config) -> Check {
-    const NAME: &str = "output";
-    let Some(path) = &config.output_dir else {
-        let remedy = format!("Set `{}`.", names::OUTPUT_DIR);
-        return Check::failed(NAME, "there is no folder to write assets to", remedy);
-    };
-    if !path.exists() {
-        return Check::ok(NAME, format!("`{}` will be made", path.display()));
-    }
-    match OutputDir::open_existing(path) {
-        Ok(_) => Check::ok(NAME, path.display().to_string()),
-        Err(error) => {
-            let remedy = format!("Set `{}` to another folder.", names::OUTPUT_DIR);
-            Check::failed(NAME, error.to_string(), remedy)
-        }
-    }
-}
-
-fn certificates(config: &Config) -> Check {
-    const NAME: &str = "network";
-    match &config.ca_bundle {
-        Some(path) if fs::File::open(path).is_err() => Check::failed(
-            NAME,
-            format!("`{}` can't be read", path.display()),
-            format!("Correct or unset `{}`.", names::CA_BUNDLE),
-        ),
-        Some(path) => Check::ok(NAME, format!("TLS 1.2 or newer, also with {}", path.display())),
-        None => Check::ok(NAME, "TLS 1.2 or newer, with the system's authorities"),
-    }
-}
-
-/// Configuration files of the clients, below the user's home folder.
-const CLIENT_FILES: [&str; 10] = [
-    "Library/Application Support/Claude/claude_desktop_config.json",
-    "AppData/Roaming/Claude/claude_desktop_config.json",
-    ".config/Claude/claude_desktop_config.json",
-    ".claude.json",
-    ".cursor/mcp.json",
-    ".codeium/windsurf/mcp_config.json",
-    ".config/zed/settings.json",
-    ".codex/config.toml",
-    ".gemini/settings.json",
-    ".config/Code/User/mcp.json",
-];
-/// More of a file is not searched.
-const CLIENT_FILE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// Looks for tokens that lie open.
-fn clients(user_home: &Path) -> Check {
-    const NAME: &str = "clients";
-    let holds_token = |path: &PathBuf| {
-        let small = fs::metadata(path)
-            .is_ok_and(|facts| facts.is_file() && facts.len() <= CLIENT_FILE_BYTES);
-        small && fs::read(path).is_ok_and(|bytes| has_token(&bytes))
-    };
-    let found: Vec<String> = CLIENT_FILES
-        .iter()
-        .map(|file| user_home.join(file))
-        .filter(holds_token)
-        .map(|path| format!("`{}`", path.display()))
-        .collect();
-    if found.is_empty() {
-        return Check::ok(NAME, "no token in the clients' configuration files");
-    }
-    Check::failed(
-        NAME,
-        format!("a token lies open in {}", found.join(", ")),
-        "Run `layer-mcp setup`, take the token out of the file, and replace it at Layer.ai if \
-         others could read it.",
-    )
-}
-
-/// Whether there is `pat_` with 28 or more letters, digits or underscores after it.
-fn has_token(bytes: &[u8]) -> bool {
-    bytes.windows(32).any(|window| {
-        window.strip_prefix(b"pat_").is_some_and(|rest| {
-            rest.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-        })
-    })
-}
-
-#[cfg(unix)]
-fn permissions(config: &Config, fix: bool) -> Option<Check> {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-
-    const NAME: &str = "permissions";
-    let user = rustix::process::geteuid().as_raw();
-    let mut open = Vec::new();
-    let mut foreign = Vec::new();
-    let mut seen = 0_usize;
-    let mut folders = Vec::new();
-    let mut judge = |path: PathBuf, folders: &mut Vec<PathBuf>| {
-        // Links are judged by those who follow them.
-        let Ok(facts) = fs::symlink_metadata(&path) else { return };
-        if facts.is_symlink() {
-            return;
-        }
-        seen += 1;
-        if facts.uid() != user {
-            foreign.push(path.clone());
-        }
-        let forbidden = match path.file_name().is_some_and(|name| name == "config.toml") {
-            true => 0o022,
-            false => 0o077,
-        };
-        let mode = facts.mode() & 0o777;
-        if mode & forbidden != 0 {
-            let closed = fs::Permissions::from_mode(mode & !0o077);
-            if !fix || fs::set_permissions(&path, closed).is_err() {
-                open.push(path.clone());
-            }
-        }
-        if facts.is_dir() {
-            folders.push(path);
-        }
-    };
-    judge(config.unlock.device_key.clone(), &mut folders);
-    judge(config.home.clone(), &mut folders);
-    if let Some(found) = config.project_home.as_ref().filter(|found| found.trusted) {
-        judge(found.home.clone(), &mut folders);
-    }
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            judge(entry.path(), &mut folders);
-        }
-    }
-    let first = |paths: &[PathBuf]| {
-        let shown: Vec<String> =
-            paths.iter().take(5).map(|path| format!("`{}`", path.display())).collect();
-        shown.join(", ")
-    };
-    Some(if !foreign.is_empty() {
-        let message = format!("{} of another user: {}", foreign.len(), first(&foreign));
-        Check::failed(NAME, message, "Run layer-mcp as one user, or set `LAYER_MCP_HOME`.")
-    } else if !open.is_empty() {
-        let message = format!("{} open to others: {}", open.len(), first(&open));
-        Check::failed(NAME, message, "Run `layer-mcp doctor --fix`.")
-    } else {
-        Check::ok(NAME, format!("{seen} files and folders, for you alone"))
-    })
-}
-
-#[cfg(not(unix))]
-fn permissions(_config: &Config, _fix: bool) -> Option<Check> {
-    None
-}
-
 async fn online(process: &Process) -> Check {
     const NAME: &str = "layer";
     let access = LayerAccess::new(process.clone());
@@ -440,19 +243,5 @@ async fn online(process: &Process) -> Check {
     match connection.client.workspaces().await {
         Ok(all) => Check::ok(NAME, format!("answers; the token reaches {} workspaces", all.len())),
         Err(error) => Check::failed(NAME, error.message, "See the errors in README.md."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_told_from_what_only_looks_like_one() {
-        let token = format!("{{\"env\": \"pat_{}\"}}", "a1B2".repeat(7));
-        assert!(has_token(token.as_bytes()));
-        for text in ["", "pat_", "pat_your_token_here", "\"pat_${LAYER_API_TOKEN_OF_THIS_USER}\""] {
-            assert!(!has_token(text.as_bytes()), "{text}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -47,7 +48,7 @@ fn a_sound_installation_passes_also_online() {
 fn each_thing_that_is_wrong_is_found_and_fails() {
     let chmod = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     type Damage = fn(&mut TestEnv);
-    let cases: [(&str, Damage); 9] = [
+    let cases: [(&str, Damage); 12] = [
         ("settings", |env| {
             env.set("LAYER_BUDGET_DAY_CU", "much");
         }),
@@ -70,6 +71,22 @@ fn each_thing_that_is_wrong_is_found_and_fails() {
         ("network", |env| {
             let none = env.path("no-such-file.pem");
             env.set("LAYER_CA_BUNDLE", none);
+        }),
+        ("network", |env| {
+            let none = env.path("no-such-file.pem");
+            env.set("SSL_CERT_FILE", none);
+        }),
+        ("git", |env| {
+            let git = env.path(".git");
+            fs::create_dir(&git).unwrap();
+            fs::write(git.join("index"), b"DIRC\0home/secure/credentials.enc\0").unwrap();
+        }),
+        ("git", |env| {
+            // A further working tree of a repository.
+            fs::write(env.path(".git"), "gitdir: outside/trees/one\n").unwrap();
+            let tree = env.path("outside/trees/one");
+            fs::create_dir_all(&tree).unwrap();
+            fs::write(tree.join("index"), b"DIRC\0home/secure/credentials.enc\0").unwrap();
         }),
         ("clients", |env| {
             let folder = env.path("user/.cursor");
@@ -94,6 +111,61 @@ fn each_thing_that_is_wrong_is_found_and_fails() {
     let (_, shown) = doctor(&env, &["--fix"]);
     assert_eq!(shown["passed"], true, "{shown:#}");
     assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// What one check says.
+fn message_of(shown: &Value, name: &str) -> String {
+    let checks = shown["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["check"] == name).unwrap();
+    check["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_way_out_is_told_without_the_proxy_s_password() {
+    let mut env = TestEnv::with_store();
+    let (_, shown) = doctor(&env, &[]);
+    assert!(message_of(&shown, "network").ends_with("no proxy"), "{shown:#}");
+    for name in ["HTTPS_PROXY", "all_proxy", "LAYER_PROXY"] {
+        env.set(name, "http://zoe:hunter22@proxy.example:8080");
+        let (outcome, shown) = doctor(&env, &[]);
+        let said = message_of(&shown, "network");
+        assert!(said.contains("through the proxy proxy.example:8080"), "{said}");
+        assert!(!outcome.stdout.contains("hunter22"), "{outcome:#?}");
+        env.unset(name);
+    }
+}
+
+#[test]
+fn what_an_earlier_program_left_is_a_warning() {
+    let env = TestEnv::with_store();
+    for name in ["layer_tokens.enc", ".key"] {
+        let file = env.home().join("secure").join(name);
+        fs::write(&file, "x").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let (_, shown) = doctor(&env, &[]);
+    assert_eq!(outcome_of(&shown, "predecessor"), "warning", "{shown:#}");
+    assert_eq!(shown["passed"], true, "{shown:#}");
+}
+
+#[test]
+fn a_repair_follows_no_link_and_changes_nothing_outside() {
+    let env = TestEnv::with_store();
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let outside = env.path("outside/notes.txt");
+    fs::write(&outside, "mine").unwrap();
+    chmod(&outside, 0o644);
+    chmod(&env.path("outside"), 0o755);
+    std::os::unix::fs::symlink(&outside, env.home().join("link.txt")).unwrap();
+    std::os::unix::fs::symlink(env.path("outside"), env.home().join("folder")).unwrap();
+    chmod(&env.home(), 0o755);
+    let (outcome, _) = doctor(&env, &["--fix"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(env.home()), 0o700);
+    assert_eq!((mode(outside), mode(env.path("outside"))), (0o644, 0o755));
 }
 
 #[test]
