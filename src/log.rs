@@ -186,7 +186,12 @@ fn open_private(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a failed unwrap is a failed test"
+    )]
 
     use super::*;
 
@@ -227,9 +232,34 @@ mod tests {
                     .find(|level| filter.would_enable(target, level))
             };
             assert_eq!(most("layer_mcp::layer::http"), ours, "{wanted}");
-            for target in ["reqwest::connect", "hyper", "zbus::connection", "layer_mcpx"] {
+            for target in ["reqwest::connect", "hyper", "zbus::connection"] {
                 assert_eq!(most(target), library, "{wanted} {target}");
             }
+        }
+    }
+
+    #[test]
+    fn a_panic_is_told_by_its_place_and_not_by_its_words() {
+        const FOLDER: &str = "LAYER_MCP_TEST_LOG_FOLDER";
+        const THIS: &str = "log::tests::a_panic_is_told_by_its_place_and_not_by_its_words";
+        // A hook is the whole process's, so that it is tried in a process of its own.
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            start(Path::new(&folder), "info", "info", &Redactor::new());
+            let _ = std::panic::catch_unwind(|| panic!("the words of {}", "a mistake"));
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let ended = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", THIS, "--nocapture"])
+            .env(FOLDER, folder.path())
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        let log = fs::read_to_string(folder.path().join(NAME)).unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        for text in [&log, &stderr] {
+            assert!(text.contains("a mistake in layer-mcp"), "{text}");
+            assert!(text.contains("log.rs") && !text.contains("the words"), "{text}");
         }
     }
 

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The store behind a real Secret Service (gnome-keyring): written, opened, locked again, removed,
+# and what is said when the keyring is not there.
+# Usage: dbus-run-session -- keyring.sh PATH_OF_LAYER_MCP EMPTY_FOLDER
+set -euo pipefail
+program="$1"
+export HOME="$2/user" XDG_RUNTIME_DIR="$2/run" XDG_DATA_HOME="$2/data"
+mkdir -p -m 700 "$HOME" "$XDG_RUNTIME_DIR" "$XDG_DATA_HOME"
+fail() { printf 'keyring: %s\n' "$*" >&2; exit 1; }
+layer() { "$program" --home "$XDG_DATA_HOME/home" "$@"; }
+setup=(setup --offline --yes --workspace 00000000-0000-4000-8000-000000000000)
+token="pat_$(head -c 20 /dev/urandom | od -An -tx1 | tr -d ' \n')"
+
+said="$(printf '%s' "$token" | DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent \
+  layer "${setup[@]}" --unlock keyring 2>&1)" && fail "a store without a keyring"
+grep -q "can't be reached" <<<"$said" || fail "$said"
+
+gnome-keyring-daemon --unlock --components=secrets <<<"a password of this test" >/dev/null
+printf '%s' "$token" | layer "${setup[@]}" --unlock keyring
+layer credentials status --json | grep -q '"unlock":"keyring"' || fail "not the keyring's"
+[ ! -e "$XDG_DATA_HOME/layer-mcp/device.key" ] || fail "a device key too"
+layer doctor | grep -Eq '^ok +store +opens, by keyring' || fail "doctor: $(layer doctor)"
+
+# Another bus has another keyring, and nothing stands in for the right one.
+said="$(DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent layer credentials status 2>&1)" &&
+  fail "opened without its keyring"
+grep -q "can't be reached" <<<"$said" || fail "$said"
+
+layer credentials password --remove
+layer credentials status --json | grep -q '"unlock":"device"' || fail "not the device key's"
+layer credentials password --keyring
+layer credentials status --json | grep -q '"unlock":"keyring"' || fail "not the keyring's again"
+layer credentials remove --yes
+layer credentials status >/dev/null 2>&1 && fail "still there"
+printf 'ok keyring\n'
