@@ -16,7 +16,9 @@ said="$(printf '%s' "$token" | DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent \
 grep -q "can't be reached" <<<"$said" || fail "$said"
 
 gnome-keyring-daemon --unlock --components=secrets <<<"a password of this test" >/dev/null
-printf '%s' "$token" | layer "${setup[@]}" --unlock keyring
+said="$(printf '%s' "$token" | layer "${setup[@]}" --unlock keyring 2>&1)"
+# A client that passes on nothing of this bus could not open it, and setup says so.
+grep -q 'DBUS_SESSION_BUS_ADDRESS' <<<"$said" || fail "$said"
 layer credentials status --json | grep -q '"unlock":"keyring"' || fail "not the keyring's"
 [ ! -e "$XDG_DATA_HOME/layer-mcp/device.key" ] || fail "a device key too"
 layer doctor | grep -Eq '^ok +store +opens, by keyring' || fail "doctor: $(layer doctor)"

@@ -34,6 +34,7 @@ impl ToSandbox {
             connectivity: Connectivity {
                 roots: TrustRoots::Only(sandbox.ca_pem().as_bytes().to_vec()),
                 proxy: ProxyChoice::Direct,
+                ..Connectivity::default()
             },
             allowed_hosts: sandbox
                 .allowed_hosts()

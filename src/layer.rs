@@ -10,6 +10,8 @@ mod http;
 mod ids;
 mod inference;
 mod model;
+#[cfg(test)]
+mod stalled_tests;
 mod units;
 mod wire;
 mod workspace;
@@ -17,7 +19,7 @@ mod workspace;
 pub use download::{Download, LARGEST_FILE};
 pub use error::{ApiError, ApiErrorKind, Reached};
 pub use hosts::{AllowedHost, NotAHost};
-pub use http::{ApiBase, Connectivity, NotAnApiBase, ProxyChoice, TrustRoots};
+pub use http::{ApiBase, Connectivity, NotAnApiBase, ProxyChoice, TimeLimits, TrustRoots};
 pub use ids::{FileId, InferenceId, ModelId, NotAnId, WorkspaceId};
 pub use inference::{
     CancelOutcome, Completed, Failure, Inference, InferenceRequest, Normalized, Output, Price,

@@ -44,6 +44,7 @@ impl LayerAccess {
             connectivity: Connectivity {
                 roots: TrustRoots::Only(sandbox.ca_pem().as_bytes().to_vec()),
                 proxy: ProxyChoice::Direct,
+                ..Connectivity::default()
             },
             allowed_hosts: sandbox
                 .allowed_hosts()
@@ -210,7 +211,11 @@ pub(super) async fn settings(process: &Process) -> Result<LayerSettings, SetupPr
     };
     Ok(LayerSettings {
         base: config.api_base.clone(),
-        connectivity: Connectivity { roots, proxy: config.proxy.clone() },
+        connectivity: Connectivity {
+            roots,
+            proxy: config.proxy.clone(),
+            ..Connectivity::default()
+        },
         allowed_hosts: config.allowed_hosts.clone(),
         audit: process.audit.clone(),
     })

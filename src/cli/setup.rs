@@ -482,11 +482,18 @@ impl Setup<'_> {
                 terminal.note(format!(
                     "warning: a server that a client starts can't open it yet: {why}"
                 ))?;
-                terminal.hint(format!(
-                    "clients pass on few variables: put `password_file` or `device_key` into \
-                     `{}`, or the variable into the client's own settings",
-                    self.process.config.home.join("config.toml").display()
-                ))
+                let settings = self.process.config.home.join("config.toml");
+                terminal.hint(match source {
+                    UnlockSource::Keyring => "clients pass on few variables: put \
+                                              `DBUS_SESSION_BUS_ADDRESS`, with its value of now, \
+                                              into the client's own settings"
+                        .to_owned(),
+                    _ => format!(
+                        "clients pass on few variables: put `password_file` or `device_key` into \
+                         `{}`, or the variable into the client's own settings",
+                        settings.display()
+                    ),
+                })
             }
         }
     }

@@ -8,7 +8,7 @@ use url::Url;
 use crate::audit::{AuditTrail, Event};
 
 use super::error::{ApiError, ApiErrorKind, Reached, outcome};
-use super::hosts::HostPolicy;
+use super::hosts::{HostPolicy, PublicOnly};
 use super::http::{Connectivity, transport, unusable};
 
 /// The largest file that is fetched, 512 MiB.
@@ -32,7 +32,7 @@ impl Downloads {
     ) -> Result<Self, ApiError> {
         let client = connectivity
             .client()?
-            .dns_resolver(std::sync::Arc::new(hosts.clone()))
+            .dns_resolver(std::sync::Arc::new(PublicOnly::by_system(hosts.clone())))
             .build()
             .map_err(unusable("the TLS settings"))?;
         Ok(Self { client, hosts, audit })

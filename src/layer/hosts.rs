@@ -1,9 +1,12 @@
 //! Which hosts may be contacted for files, and which addresses are on the public internet.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -110,13 +113,33 @@ impl HostPolicy {
 }
 
 /// A resolver that hands out only public addresses, so that a name of Layer's that is made to
-/// point into the local network (DNS rebinding) leads nowhere.
-impl Resolve for HostPolicy {
+/// point into the local network leads nowhere. The addresses that were judged are the ones that
+/// are connected to: no second look-up gives a name the time to change (DNS rebinding).
+#[derive(Clone)]
+pub(super) struct PublicOnly {
+    hosts: HostPolicy,
+    look_up: LookUp,
+}
+
+type Found = io::Result<Vec<SocketAddr>>;
+type LookUp = Arc<dyn Fn(String) -> BoxFuture<'static, Found> + Send + Sync>;
+
+impl PublicOnly {
+    /// Names are looked up by the system.
+    pub(super) fn by_system(hosts: HostPolicy) -> Self {
+        let look_up = |name: String| {
+            async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }.boxed()
+        };
+        Self { hosts, look_up: Arc::new(look_up) }
+    }
+}
+
+impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
-        let name = name.as_str().to_owned();
-        let any_address = self.trusts_name(&name);
+        let any_address = self.hosts.trusts_name(name.as_str());
+        let found = (self.look_up)(name.as_str().to_owned());
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+            let found = found.await?;
             if !any_address && !found.iter().all(|address| is_public(address.ip())) {
                 return Err("the host's name leads to an address that is not public".into());
             }
@@ -170,6 +193,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -262,6 +287,60 @@ mod tests {
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
+    }
+
+    /// A resolver for which names change between two look-ups, and how often it was asked.
+    fn changing(answers: &'static [&'static [&'static str]]) -> (PublicOnly, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let look_up = move |_| {
+            let at = counter.fetch_add(1, Ordering::Relaxed);
+            let addresses = answers.get(at).copied().unwrap_or_default();
+            let found = addresses.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 0));
+            std::future::ready(Ok(found.collect())).boxed()
+        };
+        let hosts = policy(&["cdn.example.com"]);
+        (PublicOnly { hosts, look_up: Arc::new(look_up) }, asked)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_into_the_local_network_leads_nowhere() {
+        let (resolver, asked) = changing(&[
+            &["1.1.1.1"],
+            &["127.0.0.1"],
+            &["1.1.1.1", "169.254.169.254"],
+            &["::ffff:10.0.0.1"],
+            &["10.0.0.1"],
+        ]);
+        let resolve = |name: &str| resolver.resolve(name.parse().unwrap());
+        let first: Vec<_> = resolve("media.app.layer.ai").await.unwrap().collect();
+        assert_eq!(first, ["1.1.1.1:0".parse().unwrap()]);
+        // It was public a moment ago; what counts is the answer that is connected to.
+        for _ in 0..3 {
+            let refused = resolve("media.app.layer.ai").await;
+            assert!(refused.err().unwrap().to_string().contains("not public"));
+        }
+        // The user may name a host of their own network.
+        assert_eq!(resolve("cdn.example.com").await.unwrap().count(), 1);
+        assert_eq!(asked.load(Ordering::Relaxed), 5);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_fetched_from_the_address_that_was_judged() {
+        // A server that the name leads to; the second answer would lead elsewhere.
+        let (resolver, asked) = changing(&[&["127.0.0.1"], &["127.0.0.2"]]);
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let client = crate::layer::Connectivity::default().client().unwrap();
+        let client = client.dns_resolver(Arc::new(resolver)).build().unwrap();
+        let request = client.get(format!("https://cdn.example.com:{port}/x")).send();
+        let arrives = async {
+            let (stream, _) = server.accept().await.unwrap();
+            drop(stream);
+        };
+        let (answer, ()) = tokio::join!(request, arrives);
+        assert!(answer.is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
     #[test]

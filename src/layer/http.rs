@@ -107,15 +107,38 @@ pub struct Connectivity {
     pub roots: TrustRoots,
     /// Proxy.
     pub proxy: ProxyChoice,
+    /// How long each stage may take.
+    pub time: TimeLimits,
 }
 
-const CONNECT: Duration = Duration::from_secs(10);
-const IDLE: Duration = Duration::from_secs(30);
-/// A read, over all its tries.
-const READ_IN_ALL: Duration = Duration::from_secs(45);
-const READ_ONCE: Duration = Duration::from_secs(30);
-/// A start may work for a while before it answers, and giving up early costs an unknown outcome.
-const START: Duration = Duration::from_secs(60);
+/// How long each stage of a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// Until a connection stands: name, TCP and TLS. 10 seconds.
+    pub connect: Duration,
+    /// Between two parts of an answer or a file. 30 seconds.
+    pub idle: Duration,
+    /// One try of a read. 30 seconds.
+    pub read_once: Duration,
+    /// A read, over all its tries. 45 seconds.
+    pub read_in_all: Duration,
+    /// A start: it may work for a while before it answers, and giving up early costs an unknown
+    /// outcome. 60 seconds.
+    pub start: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            read_once: Duration::from_secs(30),
+            read_in_all: Duration::from_secs(45),
+            start: Duration::from_secs(60),
+        }
+    }
+}
+
 const LARGEST_BODY: usize = 8 * 1024 * 1024;
 const READ_TRIES: u32 = 4;
 
@@ -136,8 +159,8 @@ impl Connectivity {
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .referer(false)
-            .connect_timeout(CONNECT)
-            .read_timeout(IDLE)
+            .connect_timeout(self.time.connect)
+            .read_timeout(self.time.idle)
             .pool_idle_timeout(Duration::from_secs(20));
         let builder = match &self.roots {
             TrustRoots::Platform => builder,
@@ -185,6 +208,7 @@ pub(super) struct Http {
     base: ApiBase,
     token: ApiToken,
     audit: AuditTrail,
+    time: TimeLimits,
 }
 
 impl Http {
@@ -195,7 +219,7 @@ impl Http {
         audit: AuditTrail,
     ) -> Result<Self, ApiError> {
         let client = connectivity.client()?.build().map_err(unusable("the TLS settings"))?;
-        Ok(Self { client, base, token, audit })
+        Ok(Self { client, base, token, audit, time: connectivity.time })
     }
 
     /// Reads a resource; repeats itself on passing failures.
@@ -223,7 +247,7 @@ impl Http {
         body: Option<&impl Serialize>,
     ) -> Result<Value, ApiError> {
         let body = body.map(to_json).transpose()?;
-        self.exchange(Method::POST, path, &[], body.as_deref(), START).await
+        self.exchange(Method::POST, path, &[], body.as_deref(), self.time.start).await
     }
 
     async fn read(
@@ -234,19 +258,20 @@ impl Http {
         body: Option<Vec<u8>>,
     ) -> Result<Value, ApiError> {
         let began = Instant::now();
+        let TimeLimits { read_once, read_in_all, .. } = self.time;
         let mut tried = 0;
         loop {
             tried += 1;
-            let left = READ_IN_ALL.saturating_sub(began.elapsed());
+            let left = read_in_all.saturating_sub(began.elapsed());
             let answer = self
-                .exchange(method.clone(), path, query, body.as_deref(), READ_ONCE.min(left))
+                .exchange(method.clone(), path, query, body.as_deref(), read_once.min(left))
                 .await;
             let error = match answer {
                 Err(error) if error.is_passing() && tried < READ_TRIES => error,
                 answer => return answer,
             };
             let pause = pause_before(tried, error.retry_after);
-            if began.elapsed() + pause >= READ_IN_ALL {
+            if began.elapsed() + pause >= read_in_all {
                 return Err(error);
             }
             tracing::debug!(tried, ?pause, kind = ?error.kind, "a read failed and is repeated");

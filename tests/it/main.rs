@@ -24,7 +24,9 @@ mod projects;
 mod rotation;
 mod schemas;
 mod stdio;
+mod supply;
 mod support;
 mod tidy;
+mod tls;
 #[cfg(target_os = "linux")]
 mod wizard;
