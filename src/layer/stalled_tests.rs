@@ -69,7 +69,7 @@ impl Service {
                 roots: TrustRoots::Only(certificate.pem().into_bytes()),
                 proxy: ProxyChoice::Direct,
                 time: TimeLimits {
-                    connect: short,
+                    connect: short / 2,
                     idle: short,
                     read_once: 3 * short,
                     read_in_all: 5 * short,
