@@ -169,6 +169,8 @@ fn has_token(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
     use super::super::Outcome;
     use super::*;
 
