@@ -166,6 +166,8 @@ pub struct Config {
     pub problems: Vec<Problem>,
     /// Things worth a line in the log.
     pub warnings: Vec<String>,
+    /// Variables that hold a placeholder which the client did not fill in.
+    pub unfilled: Vec<String>,
 }
 
 /// The longest that a call blocks unless the user says otherwise: clients give up at 60 seconds.
@@ -176,7 +178,8 @@ const CONFIRM_ABOVE: i64 = 20_000_000;
 impl Config {
     /// Reads all settings. The only files it opens are `config.toml` and that of the profile.
     pub fn load(flags: &Flags, around: &Surroundings<'_>) -> Self {
-        let mut reader = Reader { around, problems: Vec::new(), warnings: Vec::new() };
+        let mut reader =
+            Reader { around, problems: Vec::new(), warnings: Vec::new(), unfilled: Vec::new() };
         let home = reader.home(flags);
         let profile = flags.profile.clone().or_else(|| reader.text(names::PROFILE, None));
         // A name that is none is a problem, and a problem stops every call: nothing of another
@@ -259,7 +262,15 @@ impl Config {
             home,
             problems: reader.problems,
             warnings: reader.warnings,
+            unfilled: reader.unfilled,
         }
+    }
+
+    /// A setting that can't be used and would have named the store, so that another one would be
+    /// taken in its place.
+    pub fn store_problem(&self) -> Option<&Problem> {
+        let names_store = [names::PROFILE, names::HOME, names::DEVICE_KEY];
+        self.problems.iter().find(|problem| names_store.contains(&problem.setting.as_str()))
     }
 
     /// The folder of the credential store.
@@ -303,6 +314,7 @@ struct Reader<'a> {
     around: &'a Surroundings<'a>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+    unfilled: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -319,6 +331,7 @@ impl Reader<'_> {
             self.warnings.push(format!(
                 "`{name}` holds a placeholder that the client did not fill in; it counts as unset"
             ));
+            self.unfilled.push(name.to_owned());
             return None;
         }
         if text.trim().is_empty() { None } else { Some(value) }

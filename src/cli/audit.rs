@@ -47,6 +47,10 @@ pub(super) fn run(
         show(process, arguments, terminal)
     };
     shown.unwrap_or_else(|error| {
+        // Who reads only the first lines has seen what they wanted.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return ExitCode::FAILURE;
+        }
         let folder = process.config.audit_dir();
         let _ = terminal.note(format!("error: `{}` can't be read: {error}", folder.display()));
         ExitCode::from(3)

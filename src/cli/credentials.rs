@@ -77,6 +77,10 @@ pub(super) fn run(
     terminal: &mut Terminal,
 ) -> ExitCode {
     let life = Life { process, store: process.store(), runtime };
+    if let Some(problem) = process.config.store_problem() {
+        let message = format!("`{}`: {}", problem.setting, problem.message);
+        return report(&SetupError::setup(message, "correct it; nothing was done"), terminal);
+    }
     let ended = match command {
         CredentialsCommand::Status { json, fail_if_older } => {
             life.status(json, fail_if_older, terminal)

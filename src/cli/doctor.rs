@@ -159,6 +159,11 @@ fn store(process: &Process) -> Vec<Check> {
     const NAME: &str = "store";
     let config = &process.config;
     let now = jiff::Timestamp::now();
+    if config.store_problem().is_some() {
+        let message = "not looked at: the settings name none";
+        let check = Check::failed(NAME, message, "Correct the settings.");
+        return vec![check, trail(config, None), system::clock(now, None)];
+    }
     let credentials = match process.open_store(&config.unlock) {
         Ok(credentials) => credentials,
         Err(error) if error.is_absent() => {

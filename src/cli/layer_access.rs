@@ -101,7 +101,15 @@ impl LayerAccess {
         let Some(token) = &self.process.config.token else {
             return Err(SetupProblem {
                 code: "credentials_missing",
-                message: "There is no Layer.ai token yet.".to_owned(),
+                message: match self.process.config.unfilled.iter().any(|name| name == names::TOKEN)
+                {
+                    true => format!(
+                        "There is no Layer.ai token: `{}` holds a placeholder (`${{...}}`) that \
+                         the client did not fill in.",
+                        names::TOKEN
+                    ),
+                    false => "There is no Layer.ai token yet.".to_owned(),
+                },
                 next_step: format!(
                     "Ask the user to run `layer-mcp setup` in a terminal (or to set `{}` and \
                      `{}`); without an account, `layer-mcp --sandbox` works offline.",

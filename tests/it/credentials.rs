@@ -40,6 +40,8 @@ fn without_credentials_each_call_says_how_to_get_them_and_sends_nothing() {
             let error = env.call(tool, &picture("a key")).setup_error("credentials_missing");
             let error = error.says("not_charged", false);
             assert!(error.next_step().contains("layer-mcp setup"), "{error:#?}");
+            let is_placeholder = token.is_some_and(|token| token.starts_with('$'));
+            assert_eq!(error.message().contains("placeholder"), is_placeholder, "{error:#?}");
         }
         let _ = env.call("get_workspace_info", &json!({})).setup_error("credentials_missing");
         assert_eq!(env.requests().len(), 0);

@@ -55,6 +55,14 @@ fn profiles_lie_side_by_side_and_none_stands_in_for_another() {
     let _ = env.call("get_workspace_info", &json!({})).done();
     env.set("LAYER_MCP_PROFILE", "staging");
     let _ = env.call("get_workspace_info", &json!({})).setup_error("unauthenticated");
+    // A name that can't be one does not lead to the usual store.
+    for name in ["../x", "..", "a b", "CON"] {
+        for command in [&["status"][..], &["remove", "--yes"], &["password", "--remove"]] {
+            let arguments = [&["--profile", name, "credentials"], command].concat();
+            refused(&env.run(&arguments), 3, "LAYER_MCP_PROFILE");
+        }
+    }
+    assert_eq!(status(&env)["workspace_id"], "w-staging");
     // A profile that is not there is an error, also with a good token in the environment.
     let token = env.sandbox().token().to_owned();
     env.set("LAYER_API_TOKEN", token);
