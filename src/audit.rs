@@ -288,7 +288,7 @@ fn days_of(folder: &Path) -> io::Result<Vec<Date>> {
 
 /// The last line of a file, or what there is of it.
 fn last_line(path: &Path) -> io::Result<Option<String>> {
-    let mut file = File::open(path)?;
+    let mut file = open_readable(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_LINE)))?;
     let mut bytes = Vec::new();
@@ -298,7 +298,7 @@ fn last_line(path: &Path) -> io::Result<Option<String>> {
 }
 
 fn ends_within_a_line(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
+    let mut file = open_readable(path)?;
     if file.metadata()?.len() == 0 {
         return Ok(false);
     }
@@ -310,7 +310,7 @@ fn ends_within_a_line(path: &Path) -> io::Result<bool> {
 
 fn first_number(path: &Path) -> io::Result<Option<u64>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST_LINE).read_to_end(&mut bytes)?;
+    open_readable(path)?.take(LONGEST_LINE).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().next().and_then(line::number))
 }
@@ -334,9 +334,32 @@ fn open_private(path: &Path, append: bool) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.mode(0o600).custom_flags(flags.bits().cast_signed());
     }
-    options.open(path)
+    only_a_file(options.open(path)?)
+}
+
+/// Opens a file of the trail for reading. A pipe in its place does not hang.
+fn open_readable(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    only_a_file(options.open(path)?)
+}
+
+fn only_a_file(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
+}
+
+fn read_all(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_readable(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +66,9 @@ pub fn verify(folder: &Path, key: Option<&SealKey>) -> io::Result<Report> {
             walk.line(&name, index + 1, line);
         }
     }
-    let head = match fs::read_to_string(folder.join(HEAD)) {
+    let head = match super::read_all(&folder.join(HEAD))
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
@@ -98,7 +99,7 @@ fn files(folder: &Path) -> io::Result<Vec<(String, String)>> {
     };
     let read = |name: String| {
         let path: PathBuf = folder.join(&name);
-        fs::read(path).map(|bytes| (name, String::from_utf8_lossy(&bytes).into_owned()))
+        super::read_all(&path).map(|bytes| (name, String::from_utf8_lossy(&bytes).into_owned()))
     };
     days.iter().map(|day| read(format!("{day}.jsonl"))).collect()
 }

@@ -1,11 +1,13 @@
 //! The first run: token, workspace, encrypted store.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Runtime;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::Process;
 use super::layer_access::{configuration_problem, settings, unusable};
@@ -239,16 +241,20 @@ impl Setup<'_> {
 
     pub(super) fn token(&self, terminal: &mut Terminal) -> Result<SecretString, SetupError> {
         let secret = if let Some(path) = &self.arguments.token_file {
-            let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(|error| {
+            let text = read_token_file(path).map_err(|error| {
                 let what = format!("`{}` can't be read: {error}", path.display());
                 SetupError::setup(what, WHERE_TOKENS_COME_FROM)
-            })?);
+            })?;
             SecretString::from(text.trim())
         } else if terminal.can_ask() && !self.arguments.yes {
             return self.ask_for_token(terminal);
         } else {
             match (terminal.piped_secret(), &self.process.config.token) {
                 (Ok(piped), _) if !piped.expose_secret().is_empty() => piped,
+                // What can't be used must not lead to another token.
+                (Err(error @ (PromptError::TooLong | PromptError::NotText)), _) => {
+                    return Err(error.into());
+                }
                 (_, Some(token)) => SecretString::from(token.expose_secret().trim()),
                 _ => {
                     return Err(SetupError::setup(
@@ -497,6 +503,15 @@ impl Setup<'_> {
             }
         }
     }
+}
+
+/// Longest file that may hold a token, in bytes.
+const MAX_TOKEN_FILE: u64 = 64 * 1024;
+
+fn read_token_file(path: &Path) -> std::io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    std::fs::File::open(path)?.take(MAX_TOKEN_FILE).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 pub(super) struct Chosen {

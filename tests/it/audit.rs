@@ -131,3 +131,21 @@ fn a_retention_that_can_not_be_read_is_a_problem() {
     env.set("LAYER_AUDIT_DAYS", "0");
     let _ = env.call("get_workspace_info", &json!({})).setup_error("configuration");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_the_trail_hangs_nothing_and_stops_purchases() {
+    for name in ["head", "today"] {
+        let env = TestEnv::with_store();
+        let folder = env.home().join("audit");
+        let day = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let day = day.into_iter().find(|path| path.extension().is_some_and(|e| e == "jsonl"));
+        let place = if name == "head" { folder.join("head") } else { day.unwrap() };
+        std::fs::remove_file(&place).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&place).status().unwrap();
+        assert!(made.success());
+        let _ = env.call("create_asset", &picture("a pipe")).error("audit");
+        let _ = env.call("get_workspace_info", &json!({})).done();
+        assert_eq!(env.starts(), 0);
+    }
+}

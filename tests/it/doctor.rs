@@ -163,6 +163,10 @@ fn a_repair_follows_no_link_and_changes_nothing_outside() {
     chmod(&env.home(), 0o755);
     let (outcome, _) = doctor(&env, &["--fix"]);
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    // A further name of a file that lies elsewhere is told and left alone.
+    fs::hard_link(&outside, env.home().join("hard.txt")).unwrap();
+    let (_, shown) = doctor(&env, &["--fix"]);
+    assert_eq!(outcome_of(&shown, "permissions"), "failed", "{shown:#}");
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(env.home()), 0o700);
     assert_eq!((mode(outside), mode(env.path("outside"))), (0o644, 0o755));

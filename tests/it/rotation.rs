@@ -184,3 +184,17 @@ fn what_is_removed_is_gone_and_asked_about_first() {
     let none = env.run(&["credentials", "remove", "--yes", "--device-key"]);
     assert!(none.stdout.contains("nothing to erase"), "{none:#?}");
 }
+
+#[test]
+fn what_is_piped_in_and_can_not_be_a_token_leads_to_no_other() {
+    let mut env = TestEnv::with_store();
+    env.set("LAYER_API_TOKEN", OTHER_TOKEN);
+    let before = status(&env);
+    let long = "x".repeat(100_000);
+    let outcome = env.run_with_input(&["credentials", "rotate", "--offline", "--yes"], &long);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""), "{outcome:#?}");
+    let outcome =
+        env.run(&["credentials", "rotate", "--offline", "--yes", "--token-file", "/dev/zero"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""), "{outcome:#?}");
+    assert_eq!(status(&env), before);
+}

@@ -24,8 +24,9 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
             return;
         }
         seen += 1;
-        let ours = facts.uid() == user;
-        if !ours {
+        // A file with a further name may lie outside the home too.
+        let ours = facts.uid() == user && (facts.is_dir() || facts.nlink() == 1);
+        if facts.uid() != user {
             foreign.push(path.clone());
         }
         let forbidden = match path.file_name().is_some_and(|name| name == "config.toml") {
