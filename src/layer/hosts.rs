@@ -90,7 +90,7 @@ impl HostPolicy {
         if address.is_some_and(|address| !is_public(address)) {
             return blocked(format!("the file's address `{name}` is not on the public internet"));
         }
-        let is_media = matches!(host, Host::Domain(domain) if domain == MEDIA_HOST)
+        let is_media = matches!(host, Host::Domain(domain) if is_layers(domain))
             && url.port_or_known_default() == Some(443);
         if is_media {
             return Ok(());
@@ -112,9 +112,17 @@ impl HostPolicy {
     }
 }
 
-/// A resolver that hands out only public addresses, so that a name of Layer's that is made to
-/// point into the local network leads nowhere. The addresses that were judged are the ones that
+/// The hosts from which files come without the user having named them.
+fn is_layers(name: &str) -> bool {
+    name.eq_ignore_ascii_case(MEDIA_HOST)
+}
+
+/// A resolver that hands out only public addresses for a name of Layer's, so that one that is made
+/// to point into the local network leads nowhere. The addresses that were judged are the ones that
 /// are connected to: no second look-up gives a name the time to change (DNS rebinding).
+///
+/// Any other name that is looked up here is the user's: of a host that they added (the rest was
+/// refused by [`HostPolicy::check`]), or of their proxy, which lies in their own network as a rule.
 #[derive(Clone)]
 pub(super) struct PublicOnly {
     hosts: HostPolicy,
@@ -136,7 +144,7 @@ impl PublicOnly {
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
-        let any_address = self.hosts.trusts_name(name.as_str());
+        let any_address = !is_layers(name.as_str()) || self.hosts.trusts_name(name.as_str());
         let found = (self.look_up)(name.as_str().to_owned());
         Box::pin(async move {
             let found = found.await?;
@@ -311,6 +319,7 @@ mod tests {
             &["1.1.1.1", "169.254.169.254"],
             &["::ffff:10.0.0.1"],
             &["10.0.0.1"],
+            &["10.0.0.2"],
         ]);
         let resolve = |name: &str| resolver.resolve(name.parse().unwrap());
         let first: Vec<_> = resolve("media.app.layer.ai").await.unwrap().collect();
@@ -322,7 +331,9 @@ mod tests {
         }
         // The user may name a host of their own network.
         assert_eq!(resolve("cdn.example.com").await.unwrap().count(), 1);
-        assert_eq!(asked.load(Ordering::Relaxed), 5);
+        // And their proxy is no host of the list.
+        assert_eq!(resolve("proxy.example.com").await.unwrap().count(), 1);
+        assert_eq!(asked.load(Ordering::Relaxed), 6);
     }
 
     #[tokio::test]

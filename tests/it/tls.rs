@@ -12,7 +12,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
-use crate::support::{TestEnv, picture};
+use crate::support::{TestEnv, for_each, picture};
 
 const TOKEN: &str = "pat_Kx7Qm2Rv9Tz4Wb8Yd3Nf6Hj1Lc5Gs0PaEuXo";
 
@@ -263,10 +263,17 @@ impl ForwardProxy {
 
 #[test]
 fn through_a_proxy_all_goes_to_the_listed_hosts_and_the_proxy_learns_nothing() {
-    for variable in ["LAYER_PROXY", "HTTPS_PROXY"] {
+    // By name, a proxy in the user's own network is looked up like any host.
+    let proxies = [
+        ("LAYER_PROXY", "127.0.0.1"),
+        ("LAYER_PROXY", "localhost"),
+        ("HTTPS_PROXY", "127.0.0.1"),
+        ("HTTPS_PROXY", "localhost"),
+    ];
+    for_each(&proxies, |&(variable, host)| {
         let mut env = TestEnv::with_token(TOKEN);
         let proxy = ForwardProxy::start();
-        env.set(variable, format!("http://127.0.0.1:{}", proxy.port));
+        env.set(variable, format!("http://{host}:{}", proxy.port));
         let job = env.call("create_asset", &picture("a kite")).complete();
         for (tool, arguments) in [
             ("list_models", json!({})),
@@ -297,7 +304,7 @@ fn through_a_proxy_all_goes_to_the_listed_hosts_and_the_proxy_learns_nothing() {
         env.set(variable, "http://127.0.0.1:1");
         let _ = env.call("list_models", &json!({})).error("network");
         assert_eq!(env.requests().len(), before);
-    }
+    });
 }
 
 #[test]
