@@ -356,10 +356,11 @@ fn only_a_file(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
 }
 
-fn read_all(path: &Path) -> io::Result<Vec<u8>> {
+/// All of a file; what is not UTF-8 in it is replaced, and so can't be what was sealed.
+fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     open_readable(path)?.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::line::{self, Head, Parsed, SealKey};
-use super::{HEAD, days_of};
+use super::{HEAD, days_of, read_text};
 
 /// What is wrong with the trail, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +66,7 @@ pub fn verify(folder: &Path, key: Option<&SealKey>) -> io::Result<Report> {
             walk.line(&name, index + 1, line);
         }
     }
-    let head = match super::read_all(&folder.join(HEAD))
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    {
+    let head = match read_text(&folder.join(HEAD)) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
@@ -99,7 +97,7 @@ fn files(folder: &Path) -> io::Result<Vec<(String, String)>> {
     };
     let read = |name: String| {
         let path: PathBuf = folder.join(&name);
-        super::read_all(&path).map(|bytes| (name, String::from_utf8_lossy(&bytes).into_owned()))
+        read_text(&path).map(|text| (name, text))
     };
     days.iter().map(|day| read(format!("{day}.jsonl"))).collect()
 }

@@ -159,23 +159,21 @@ fn store(process: &Process) -> Vec<Check> {
     const NAME: &str = "store";
     let config = &process.config;
     let now = jiff::Timestamp::now();
+    let unopened = |check| vec![check, trail(config, None), system::clock(now, None)];
     if config.store_problem().is_some() {
         let message = "not looked at: the settings name none";
-        let check = Check::failed(NAME, message, "Correct the settings.");
-        return vec![check, trail(config, None), system::clock(now, None)];
+        return unopened(Check::failed(NAME, message, "Correct the settings."));
     }
     let credentials = match process.open_store(&config.unlock) {
         Ok(credentials) => credentials,
         Err(error) if error.is_absent() => {
-            let check = match &config.token {
+            return unopened(match &config.token {
                 Some(_) => Check::ok(NAME, "none; the environment's token is used"),
                 None => Check::failed(NAME, "there is no token", "Run `layer-mcp setup`."),
-            };
-            return vec![check, trail(config, None), system::clock(now, None)];
+            });
         }
         Err(error) => {
-            let check = Check::failed(NAME, error.to_string(), error.next_step());
-            return vec![check, trail(config, None), system::clock(now, None)];
+            return unopened(Check::failed(NAME, error.to_string(), error.next_step()));
         }
     };
     let mut checks = Vec::new();

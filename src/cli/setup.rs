@@ -506,11 +506,12 @@ impl Setup<'_> {
 }
 
 /// Longest file that may hold a token, in bytes.
-const MAX_TOKEN_FILE: u64 = 64 * 1024;
+const MAX_TOKEN_FILE: u16 = u16::MAX;
 
 fn read_token_file(path: &Path) -> std::io::Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
-    std::fs::File::open(path)?.take(MAX_TOKEN_FILE).read_to_string(&mut text)?;
+    // With room for all of it, or growing would leave copies that are not wiped.
+    let mut text = Zeroizing::new(String::with_capacity(usize::from(MAX_TOKEN_FILE) + 1));
+    std::fs::File::open(path)?.take(MAX_TOKEN_FILE.into()).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -472,7 +472,7 @@ pub(super) fn transport(error: reqwest::Error) -> ApiError {
     let why = cause(&error);
     if error.is_builder() || error.is_connect() {
         let (kind, what) = if error.is_timeout() {
-            (ApiErrorKind::Timeout, "connecting took longer than 10 seconds")
+            (ApiErrorKind::Timeout, "no connection was made in time")
         } else {
             (ApiErrorKind::Network, "the service can't be reached")
         };

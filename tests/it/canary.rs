@@ -141,10 +141,11 @@ fn a_whole_life_leaves_no_trace_of_its_secrets() {
         .set("LAYER_MCP_PASSWORD", PASSWORD);
     let workspace = env.sandbox().workspace_id().to_owned();
     let mut printed: Vec<(String, String)> = Vec::new();
-    let mut note = |what: &str, outcome: Outcome| {
-        printed.push((format!("standard output of {what}"), outcome.stdout));
-        printed.push((format!("standard error of {what}"), outcome.stderr));
+    let mut note_text = |what: &str, stdout: String, stderr: String| {
+        printed.push((format!("standard output of {what}"), stdout));
+        printed.push((format!("standard error of {what}"), stderr));
     };
+    let mut note = |what: &str, outcome: Outcome| note_text(what, outcome.stdout, outcome.stderr);
 
     let setup = ["setup", "--yes", "--unlock", "password", "--workspace", &workspace];
     for wrong in [&format!("\"{TOKEN}\""), &format!("Bearer {TOKEN}"), PASSWORD, hidden(TOKEN)] {
@@ -157,7 +158,7 @@ fn a_whole_life_leaves_no_trace_of_its_secrets() {
     assert_eq!(stored.code, Some(0), "{stored:#?}");
     note("setup", stored);
 
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &["credentials", "status"],
         &["credentials", "status", "--json"],
         &["doctor"],
@@ -168,7 +169,8 @@ fn a_whole_life_leaves_no_trace_of_its_secrets() {
         &["tools"],
         &["call", TOKEN, PASSWORD],
         &["setup", TOKEN],
-        &["--home", TOKEN, "--profile", TOKEN, "credentials", "status"],
+        &["--home", TOKEN, "credentials", "status"],
+        &["--profile", TOKEN, "credentials", "status"],
     ];
     for command in commands {
         note("a command", env.run(command));
@@ -206,12 +208,8 @@ fn a_whole_life_leaves_no_trace_of_its_secrets() {
     }
     let _ = client.call("list_models", &json!({}));
     let (stdout, stderr) = client.leave();
-    printed.push(("standard output of the server".to_owned(), stdout));
-    printed.push(("standard error of the server".to_owned(), stderr));
-    let mut note = |what: &str, outcome: Outcome| {
-        printed.push((format!("standard output of {what}"), outcome.stdout));
-        printed.push((format!("standard error of {what}"), outcome.stderr));
-    };
+    note_text("the server", stdout, stderr);
+    let mut note = |what: &str, outcome: Outcome| note_text(what, outcome.stdout, outcome.stderr);
 
     // Another token, another password, the wrong ones, and the end.
     note("a rotation to a token that does not open", {

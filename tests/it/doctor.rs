@@ -133,6 +133,29 @@ fn the_way_out_is_told_without_the_proxy_s_password() {
         assert!(!outcome.stdout.contains("hunter22"), "{outcome:#?}");
         env.unset(name);
     }
+    env.set("HTTPS_PROXY", "zoe:hunter22@proxy.example:8080");
+    let (outcome, shown) = doctor(&env, &[]);
+    assert!(message_of(&shown, "network").ends_with("through the proxy of `HTTPS_PROXY`"));
+    assert!(!outcome.stdout.contains("hunter22"), "{outcome:#?}");
+}
+
+#[test]
+fn a_project_s_repository_that_keeps_the_project_s_store_is_found() {
+    let mut env = TestEnv::with_store();
+    env.unset("LAYER_MCP_HOME");
+    let token = env.sandbox().token().to_owned();
+    let workspace = env.sandbox().workspace_id().to_owned();
+    let setup = ["setup", "--project", "--yes", "--workspace", &workspace];
+    let stored = env.run_with_input(&setup, &token);
+    assert_eq!(stored.code, Some(0), "{stored:#?}");
+    let index = env.project().join(".git/index");
+    for (listed, outcome) in
+        [("src/main.rs", "ok"), (".layer-mcp/secure/credentials.enc", "failed")]
+    {
+        fs::write(&index, format!("DIRC\0{listed}\0")).unwrap();
+        let (_, shown) = doctor(&env, &[]);
+        assert_eq!(outcome_of(&shown, "git"), outcome, "{shown:#}");
+    }
 }
 
 #[test]

@@ -24,11 +24,12 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
             return;
         }
         seen += 1;
-        // A file with a further name may lie outside the home too.
-        let ours = facts.uid() == user && (facts.is_dir() || facts.nlink() == 1);
-        if facts.uid() != user {
+        let ours = facts.uid() == user;
+        if !ours {
             foreign.push(path.clone());
         }
+        // A file with a further name may lie outside the home too.
+        let may_fix = fix && ours && (facts.is_dir() || facts.nlink() == 1);
         let forbidden = match path.file_name().is_some_and(|name| name == "config.toml") {
             true => 0o022,
             false => 0o077,
@@ -36,7 +37,7 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
         let mode = facts.mode() & 0o777;
         if mode & forbidden != 0 {
             let closed = fs::Permissions::from_mode(mode & !0o077);
-            if !fix || !ours || fs::set_permissions(&path, closed).is_err() {
+            if !may_fix || fs::set_permissions(&path, closed).is_err() {
                 open.push(path.clone());
             }
         }
@@ -65,7 +66,13 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
         Check::failed(NAME, message, "Run layer-mcp as one user, or set `LAYER_MCP_HOME`.")
     } else if !open.is_empty() {
         let message = format!("{} open to others: {}", open.len(), first(&open));
-        Check::failed(NAME, message, "Run `layer-mcp doctor --fix`.")
+        let remedy = match fix {
+            false => "Run `layer-mcp doctor --fix`.",
+            true => {
+                "Correct them by hand: they have a further name elsewhere, or can't be changed."
+            }
+        };
+        Check::failed(NAME, message, remedy)
     } else {
         Check::ok(NAME, format!("{seen} files and folders, for you alone"))
     })
@@ -127,7 +134,8 @@ pub(super) fn ignored(config: &Config) -> Check {
 /// Whether a repository around the home keeps its store, which its `.gitignore` can't undo.
 pub(super) fn tracked(config: &Config) -> Option<Check> {
     const NAME: &str = "git";
-    let repository = config.home.ancestors().find(|folder| folder.join(".git").exists())?;
+    let secure = config.secure_dir();
+    let repository = secure.ancestors().find(|folder| folder.join(".git").exists())?;
     // The index is searched and not asked for: git runs what a repository's settings name.
     let index = fs::read(git_folder(repository)?.join("index")).ok()?;
     let name = b"credentials.enc";

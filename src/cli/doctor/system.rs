@@ -97,9 +97,12 @@ pub(super) fn network(config: &Config) -> Check {
     if said.len() == 1 {
         said.push("the system's authorities".to_owned());
     }
-    let from_system = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-        .into_iter()
-        .find_map(|name| Some((name, Url::parse(system(name)?).ok())));
+    // An address without `http://` may parse as something else, and hold a password anywhere.
+    let from_system = config
+        .system_network
+        .iter()
+        .find(|(name, _)| name.to_ascii_uppercase().ends_with("_PROXY"))
+        .map(|(name, value)| (name, Url::parse(value).ok().filter(Url::has_host)));
     said.push(match (&config.proxy, from_system) {
         (ProxyChoice::Through(proxy, _), _) => format!("through the proxy {}", host_of(proxy)),
         (ProxyChoice::System, Some((name, Some(proxy)))) => {
