@@ -261,9 +261,9 @@ impl Runs {
             .with("model", new.request.model.as_str())
             .with("cu", price.estimated.to_string());
         self.inner.settings.audit.record(event).map_err(RunError::audit)?;
-        let budgets = self.budgets();
-        let reserved = journal.reserve(&new, since, &budgets, self.inner.now()).await;
-        match reserved.map_err(RunError::journal)? {
+        let id = new.id.clone();
+        let (reserved, stage) = self.reserve_and_start(prepared.connection, new, since).await?;
+        match reserved {
             Reservation::New => {}
             Reservation::Existing(job) => {
                 return self.take_up(*job, &place, save_to, patience, progress).await;
@@ -272,9 +272,8 @@ impl Runs {
                 return Err(RunError::Budget { which, price: price.estimated, spent, limit });
             }
         }
-        let stage = self.begin(prepared.connection, &new.id, Begin::Start);
-        let waited = self.wait(&new.id, stage, patience.since(began), progress).await;
-        let job = self.known_job(&new.id).await?;
+        let waited = self.wait(&id, stage, patience.since(began), progress).await;
+        let job = self.known_job(&id).await?;
         let chosen = format!("Model `{}` ({}).", prepared.choice.model.id, prepared.choice.reason);
         self.answer(job, waited, &chosen)
     }
@@ -542,41 +541,72 @@ impl Runs {
             Some(stage) if !matches!(*stage.borrow(), Stage::Over(_)) => stage.clone(),
             _ => {
                 let connection = self.connection_of(job).await?;
-                self.begin(connection, job.id(), Begin::TakeUp)
+                self.take_up_work(connection, job.id())
             }
         };
         Ok(self.wait(job.id(), stage, patience, progress).await)
     }
 
-    fn begin(
+    /// Writes the entry of a new job down and sends its start, in one piece: whoever goes away in
+    /// between leaves no entry that nobody works on, and another call of this process that finds
+    /// the entry waits for this work instead of taking it for abandoned.
+    async fn reserve_and_start(
         &self,
         connection: Arc<Connection>,
-        id: &JobId,
-        begin: Begin,
-    ) -> watch::Receiver<Stage> {
-        let (sender, receiver) = watch::channel(Stage::Starting);
-        let mut live = self.live();
-        live.retain(|_, stage| stage.has_changed().is_ok());
-        if let Begin::TakeUp = begin
-            && let Some(stage) = live.get(id)
-            && !matches!(*stage.borrow(), Stage::Over(_))
+        new: NewJob,
+        since: Option<Timestamp>,
+    ) -> Result<(Reservation, watch::Receiver<Stage>), RunError> {
+        let (sender, stage) = watch::channel(Stage::Starting);
+        let (runs, id, begun) = (self.clone(), new.id.clone(), stage.clone());
+        let piece = self.inner.starts.spawn(async move {
+            let journal = runs.inner.journal().await?;
+            {
+                let mut live = runs.live();
+                live.retain(|_, stage| stage.has_changed().is_ok());
+                live.insert(new.id.clone(), begun.clone());
+            }
+            let (budgets, now) = (runs.budgets(), runs.inner.now());
+            let reserved = journal.reserve(&new, since, &budgets, now).await;
+            let reserved = reserved.map_err(RunError::journal)?;
+            if let Reservation::New = reserved {
+                runs.set_going(connection, new.id, Begin::Start, sender);
+                let mut begun = begun;
+                // The end of the process waits until the start is out and written down.
+                runs.inner.starts.spawn(async move {
+                    let _ = begun.wait_for(|stage| !matches!(stage, Stage::Starting)).await;
+                });
+            }
+            Ok(reserved)
+        });
+        let reserved = piece.await.unwrap_or(Err(RunError::Internal { job: id }))?;
+        Ok((reserved, stage))
+    }
+
+    /// Goes on with a job that was started before, unless this process works on it already.
+    fn take_up_work(&self, connection: Arc<Connection>, id: &JobId) -> watch::Receiver<Stage> {
+        let (sender, stage) = watch::channel(Stage::Starting);
         {
-            // Another call of this process was a moment faster.
-            return stage.clone();
+            let mut live = self.live();
+            live.retain(|_, stage| stage.has_changed().is_ok());
+            if let Some(other) = live.get(id)
+                && !matches!(*other.borrow(), Stage::Over(_))
+            {
+                return other.clone();
+            }
+            live.insert(id.clone(), stage.clone());
         }
-        live.insert(id.clone(), receiver.clone());
-        drop(live);
-        let starting = matches!(begin, Begin::Start).then(|| self.inner.starts.token());
-        let work = work::work(self.inner.clone(), connection, id.clone(), begin, sender);
-        let mut started = receiver.clone();
-        tokio::spawn(work);
-        if let Some(token) = starting {
-            tokio::spawn(async move {
-                let _ = started.wait_for(|stage| !matches!(stage, Stage::Starting)).await;
-                drop(token);
-            });
-        }
-        receiver
+        self.set_going(connection, id.clone(), Begin::TakeUp, sender);
+        stage
+    }
+
+    fn set_going(
+        &self,
+        connection: Arc<Connection>,
+        id: JobId,
+        begin: Begin,
+        stage: watch::Sender<Stage>,
+    ) {
+        tokio::spawn(work::work(self.inner.clone(), connection, id, begin, stage));
     }
 
     fn answer(&self, job: Job, waited: Stage, prefix: &str) -> Result<JobReport, RunError> {

@@ -1,9 +1,10 @@
 //! Nothing is paid twice, nothing beyond a limit, nothing is lost.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Running, TestEnv, for_each, picture, wait_until, with};
 
@@ -80,6 +81,22 @@ fn calls_at_the_same_moment_through_one_server_pay_once() {
     jobs.dedup();
     assert_eq!(jobs.len(), 1);
     assert_eq!(env.starts(), 1);
+
+    // Many pairs, so that some meet while the first of them is between its entry and its start.
+    let swords: Vec<Value> = (0..20).map(|sword| picture(&format!("sword {sword}"))).collect();
+    let asked: usize = swords
+        .iter()
+        .flat_map(|sword| [sword, sword])
+        .map(|sword| client.ask("create_asset", sword))
+        .count();
+    let mut jobs = BTreeSet::new();
+    for _ in 0..asked {
+        let (job, is_error) = client.any_result();
+        assert!(!is_error, "{job:#}");
+        jobs.insert(job["job_id"].to_string());
+    }
+    assert_eq!(jobs.len(), swords.len());
+    assert_eq!(env.starts(), 1 + swords.len());
 }
 
 #[test]
