@@ -5,18 +5,21 @@
 //! the SHA-256 of the line before it (`prev`), and once the credential store is open it carries an
 //! HMAC-SHA-256 under the store's audit key (`mac`), so that [`verify`] finds what was edited,
 //! removed or reordered. `head` holds number and hash of the newest line, so that its removal is
-//! found as well.
+//! found as well, and for each key a sealed mark of the newest line under it; a sealed line names
+//! the one that its key sealed before (`after`, unless it is the line before it). So a trail that
+//! was written anew without the key is found too, and its next sealed line covers nothing up.
 //!
 //! A program that runs as the same user can read the audit key and write a whole new trail; the
-//! chain is no defence against that.
+//! chain is no defence against that, nor against an earlier copy of the whole folder.
 
 mod line;
+mod place;
 mod verify;
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +32,10 @@ pub use verify::{Finding, Report, Sealing, read_lines, verify};
 
 use crate::redact::{Redactor, clean_line};
 use line::{Head, Link};
+use place::{
+    day_of, days_of, ends_within_a_line, file_name, first_number, last_line, lock,
+    make_private_folder, open_private,
+};
 
 /// All files together may be so large; then the oldest go, whatever their age.
 const MOST_BYTES: u64 = 50 * 1024 * 1024;
@@ -36,9 +43,8 @@ const MOST_BYTES: u64 = 50 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// No value in a line is longer.
 const LONGEST_VALUE: usize = 300;
-/// A line is never longer, so that the last one is found in so many bytes.
-const LONGEST_LINE: u64 = 16 * 1024;
-const LOCK: &str = ".lock";
+/// For so long after a vain wait nobody but a purchase waits again.
+const NO_WAIT: Duration = Duration::from_secs(60);
 const HEAD: &str = "head";
 
 /// Something that happened, as a line of the trail will say it.
@@ -103,6 +109,8 @@ struct State {
     swept: Option<Date>,
     /// Whether a failure was reported already.
     reported: bool,
+    /// When another process was last waited for in vain.
+    waited: Option<Instant>,
 }
 
 impl AuditTrail {
@@ -125,15 +133,31 @@ impl AuditTrail {
         }
     }
 
+    /// The same with a key that was just made: its first line says so.
+    pub fn seal_with_new(&self, key: &[u8; 32]) {
+        self.seal_with(key);
+        self.note(Event::new(line::NEW_KEY));
+    }
+
     /// Writes a line without which the work it is about must not go on.
     ///
     /// # Errors
     ///
     /// [`AuditError`] when the line is not on its way to the disk.
     pub fn record(&self, event: Event) -> Result<(), AuditError> {
+        self.append(event, true)
+    }
+
+    /// Writes a line about work that goes on whether or not it can be written. A failure is in
+    /// the log, once.
+    pub fn note(&self, event: Event) {
+        let _ = self.append(event, false);
+    }
+
+    fn append(&self, event: Event, needed: bool) -> Result<(), AuditError> {
         let Some(inner) = &self.inner else { return Ok(()) };
         let mut state = inner.state();
-        inner.append(&mut state, event).map_err(|source| {
+        inner.append(&mut state, event, needed).map_err(|source| {
             let error = AuditError { folder: inner.folder.clone(), source };
             if !state.reported {
                 state.reported = true;
@@ -143,12 +167,6 @@ impl AuditTrail {
         })?;
         state.reported = false;
         Ok(())
-    }
-
-    /// Writes a line about work that goes on whether or not it can be written. A failure is in
-    /// the log, once.
-    pub fn note(&self, event: Event) {
-        let _ = self.record(event);
     }
 }
 
@@ -163,14 +181,20 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, state: &mut State, event: Event) -> io::Result<()> {
+    fn append(&self, state: &mut State, event: Event, needed: bool) -> io::Result<()> {
         make_private_folder(&self.folder)?;
-        let _lock = self.lock()?;
+        let in_vain = state.waited.is_some_and(|waited| waited.elapsed() < NO_WAIT);
+        let patience = if in_vain && !needed { Duration::ZERO } else { PATIENCE };
+        let locked = lock(&self.folder, patience);
+        if locked.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            state.waited = Some(Instant::now());
+        }
+        let _lock = locked?;
+        state.waited = None;
         let now = (self.now)();
-        let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
         let newest = days_of(&self.folder)?.last().copied();
         // A clock that was set back must not put a line before older ones.
-        let day = newest.map_or(today, |newest| newest.max(today));
+        let day = newest.map_or(day_of(now), |newest| newest.max(day_of(now)));
         self.write(state, day, now, newest, event)?;
         if state.swept != Some(day) {
             state.swept = Some(day);
@@ -213,15 +237,17 @@ impl Inner {
             return Err(error);
         }
         head.seek(SeekFrom::Start(0))?;
-        head.write_all(line.head(state.key.as_ref()).as_bytes())
+        head.write_all(line.head.as_bytes())?;
+        head.set_len(u64::try_from(line.head.len()).unwrap_or(u64::MAX))
     }
 
-    /// Deletes whole files that are too old or too many, and says so in a line.
+    /// Deletes whole files that are too old or too many, and says so in a line. Nothing is deleted
+    /// from a trail in which something is wrong: that would take the evidence away.
     fn sweep(&self, state: &State, today: Date, now: Timestamp) -> io::Result<()> {
         let mut kept = days_of(&self.folder)?;
         let size = |day: &Date| fs::metadata(self.file(*day)).map_or(0, |facts| facts.len());
         let mut bytes: u64 = kept.iter().map(size).sum();
-        let mut deleted = 0_u32;
+        let mut deleted = Vec::new();
         while let Some(oldest) = kept.first().copied() {
             let age = today.since(oldest).map_or(0, |span| span.get_days());
             let old = i64::from(age) >= i64::from(self.days) || bytes > MOST_BYTES;
@@ -229,21 +255,30 @@ impl Inner {
                 break;
             }
             bytes = bytes.saturating_sub(size(&oldest));
-            fs::remove_file(self.file(oldest))?;
-            kept.remove(0);
-            deleted += 1;
+            deleted.push(kept.remove(0));
         }
-        if deleted == 0 {
+        if deleted.is_empty() {
             return Ok(());
         }
+        if !verify::walk(&self.folder, state.key.as_ref())?.findings.is_empty() {
+            tracing::warn!(
+                "something is wrong with the audit trail, so its old files stay: \
+                 `layer-mcp audit --verify`"
+            );
+            return Ok(());
+        }
+        for day in &deleted {
+            fs::remove_file(self.file(*day))?;
+        }
         let first = kept.first().map(|day| first_number(&self.file(*day))).transpose()?.flatten();
-        let event =
-            Event::new("audit.retention").with("files", deleted).with_some("kept_from", first);
+        let event = Event::new("audit.retention")
+            .with("files", deleted.len())
+            .with_some("kept_from", first);
         self.write(state, today, now, kept.last().copied(), event)
     }
 
     fn file(&self, day: Date) -> PathBuf {
-        self.folder.join(format!("{day}.jsonl"))
+        self.folder.join(file_name(day))
     }
 
     fn safe(&self, value: Value) -> Value {
@@ -254,113 +289,6 @@ impl Inner {
             other => other,
         }
     }
-
-    fn lock(&self) -> io::Result<File> {
-        let file = open_private(&self.folder.join(LOCK), false)?;
-        let began = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::Error(error)) => return Err(error),
-                Err(TryLockError::WouldBlock) if began.elapsed() > PATIENCE => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::WouldBlock,
-                        "another process holds its lock",
-                    ));
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
-            }
-        }
-    }
-}
-
-/// The days that have a file, from the oldest on.
-fn days_of(folder: &Path) -> io::Result<Vec<Date>> {
-    let mut days = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let day = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
-        days.extend(day.and_then(|day| day.parse::<Date>().ok()));
-    }
-    days.sort_unstable();
-    Ok(days)
-}
-
-/// The last line of a file, or what there is of it.
-fn last_line(path: &Path) -> io::Result<Option<String>> {
-    let mut file = open_readable(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_LINE)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text.lines().next_back().map(str::to_owned))
-}
-
-fn ends_within_a_line(path: &Path) -> io::Result<bool> {
-    let mut file = open_readable(path)?;
-    if file.metadata()?.len() == 0 {
-        return Ok(false);
-    }
-    file.seek(SeekFrom::End(-1))?;
-    let mut last = [0];
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
-}
-
-fn first_number(path: &Path) -> io::Result<Option<u64>> {
-    let mut bytes = Vec::new();
-    open_readable(path)?.take(LONGEST_LINE).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text.lines().next().and_then(line::number))
-}
-
-fn make_private_folder(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
-fn open_private(path: &Path, append: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).create(true);
-    if append {
-        options.append(true)
-    } else {
-        options.write(true).truncate(false)
-    };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        options.mode(0o600).custom_flags(flags.bits().cast_signed());
-    }
-    only_a_file(options.open(path)?)
-}
-
-/// Opens a file of the trail for reading. A pipe in its place does not hang.
-fn open_readable(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
-    }
-    only_a_file(options.open(path)?)
-}
-
-fn only_a_file(file: File) -> io::Result<File> {
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
-}
-
-/// All of a file; what is not UTF-8 in it is replaced, and so can't be what was sealed.
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    open_readable(path)?.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 
 /// What stands for the line before the first one.
 const NO_LINE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// What stands in the head for a seal that there is not.
-const NO_SEAL: &str = "----------------------------------------------------------------";
 const SEAL: &str = ",\"mac\":";
+/// The event of the first line under a new key.
+pub(super) const NEW_KEY: &str = "audit.key";
 
 /// The key of the seals; wiped when dropped, never printed.
 #[derive(Clone)]
@@ -46,27 +46,82 @@ impl SealKey {
     }
 }
 
-/// What `head` says: the newest line's number and hash, and the seal of both.
+/// What `head` says: the newest line's number and hash, and for each key a sealed mark of the
+/// newest line under it, so that a trail that was written anew without the key is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
+    pub(super) newest: Place,
+    pub(super) marks: Vec<Mark>,
+}
+
+/// A line by number and hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
     pub(super) number: u64,
     pub(super) hash: String,
-    pub(super) seal: Option<String>,
+}
+
+/// The newest line that a key has sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// [`SealKey::id`].
+    pub(super) key: String,
+    pub(super) place: Place,
+    seal: String,
+}
+
+/// Stores that are set up anew leave marks of their old keys; so many are kept.
+const MOST_MARKS: usize = 32;
+
+impl Place {
+    fn parse(number: &str, hash: &str) -> Option<Self> {
+        let is_hash = unhex(hash).is_some_and(|hash| hash.len() == 32);
+        let number = number.parse().ok()?;
+        is_hash.then(|| Self { number, hash: hash.to_owned() })
+    }
+
+    /// How a line names the one that its key sealed before: `number:hash`.
+    pub(super) fn parse_reference(text: &str) -> Option<Self> {
+        let (number, hash) = text.split_once(':')?;
+        Self::parse(number, hash)
+    }
+}
+
+impl Mark {
+    /// Whether the key made it.
+    pub(super) fn is_of(&self, key: &SealKey) -> bool {
+        key.has_sealed(&Self::sealed_text(&self.place), &self.seal)
+    }
+
+    fn sealed_text(place: &Place) -> String {
+        format!("layer-mcp/v1/audit/mark {} {}", place.number, place.hash)
+    }
 }
 
 impl Head {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split_whitespace();
-        let (number, hash, seal) = (words.next()?, words.next()?, words.next()?);
-        if words.next().is_some() || unhex(hash)?.len() != 32 {
-            return None;
-        }
-        let seal = (seal != NO_SEAL).then(|| seal.to_owned());
-        Some(Self { number: number.parse().ok()?, hash: hash.to_owned(), seal })
+        let mut lines = text.strip_suffix('\n')?.split('\n');
+        let (number, hash) = lines.next()?.split_once(' ')?;
+        let newest = Place::parse(number, hash)?;
+        let mark = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [key, number, hash, seal] = words.as_slice() else { return None };
+            let place = Place::parse(number, hash)?;
+            Some(Mark { key: (*key).to_owned(), place, seal: (*seal).to_owned() })
+        };
+        Some(Self { newest, marks: lines.map(mark).collect::<Option<_>>()? })
     }
 
-    pub(super) fn sealed_text(&self) -> String {
-        format!("{:020} {}", self.number, self.hash)
+    pub(super) fn mark(&self, key: &str) -> Option<&Mark> {
+        self.marks.iter().find(|mark| mark.key == key)
+    }
+
+    fn text(&self) -> String {
+        let newest = format!("{} {}\n", self.newest.number, self.newest.hash);
+        let marks = self.marks.iter().map(|mark| {
+            format!("{} {} {} {}\n", mark.key, mark.place.number, mark.place.hash, mark.seal)
+        });
+        std::iter::once(newest).chain(marks).collect()
     }
 }
 
@@ -75,44 +130,53 @@ impl Head {
 pub(super) struct Link {
     number: u64,
     prev: String,
+    /// The line before was cut short.
     recovered: bool,
+    /// There are lines, and no head.
+    lost: bool,
+    marks: Vec<Mark>,
 }
 
 /// A line that is ready to be written.
 pub(super) struct Line {
-    number: u64,
     pub(super) text: String,
+    /// What `head` says after it.
+    pub(super) head: String,
 }
 
 impl Link {
     /// The head is believed, so that removing lines breaks the chain for good, unless the last
     /// line was the next one and its writer was killed before it could say so.
     pub(super) fn after(head: Option<Head>, last: Option<&str>) -> Self {
+        let marks = head.as_ref().map(|head| head.marks.clone()).unwrap_or_default();
         let of_last = last.map(|line| (hash(line), number(line), prev(line)));
-        match (head, of_last) {
-            (None, None) => Self { number: 1, prev: NO_LINE.to_owned(), recovered: false },
-            (None, Some((hash, number, _))) => Self {
-                number: number.unwrap_or(0).saturating_add(1),
-                prev: hash,
-                recovered: number.is_none(),
-            },
+        let at = |number: u64, prev: String| Self {
+            number: number.saturating_add(1),
+            prev,
+            recovered: false,
+            lost: false,
+            marks,
+        };
+        match (head.map(|head| head.newest), of_last) {
+            (None, None) => at(0, NO_LINE.to_owned()),
+            (None, Some((hash, number, _))) => {
+                Self { recovered: number.is_none(), lost: true, ..at(number.unwrap_or(0), hash) }
+            }
             (Some(head), Some((hash, Some(number), Some(prev))))
                 if prev == head.hash && number == head.number.saturating_add(1) =>
             {
-                Self { number: number.saturating_add(1), prev: hash, recovered: false }
+                at(number, hash)
             }
             // A line that was cut short by the end of its writer.
             (Some(head), Some((hash, None, _))) => {
-                Self { number: head.number.saturating_add(1), prev: hash, recovered: true }
+                Self { recovered: true, ..at(head.number, hash) }
             }
-            (Some(head), _) => {
-                Self { number: head.number.saturating_add(1), prev: head.hash, recovered: false }
-            }
+            (Some(head), _) => at(head.number, head.hash),
         }
     }
 
     pub(super) fn line(
-        &self,
+        mut self,
         now: Timestamp,
         session: &str,
         event: &str,
@@ -130,8 +194,21 @@ impl Link {
         if self.recovered {
             all.insert("recovered".into(), true.into());
         }
-        if let Some(key) = key {
-            all.insert("key".into(), key.id().into());
+        let id = key.map(SealKey::id);
+        if let Some(id) = &id {
+            all.insert("key".into(), id.as_str().into());
+            match self.marks.iter().find(|mark| mark.key == *id) {
+                Some(mark) if mark.place.hash == self.prev => {}
+                Some(Mark { place, .. }) => {
+                    let reference = format!("{}:{}", place.number, place.hash);
+                    all.insert("after".into(), reference.into());
+                }
+                None if event == NEW_KEY || self.number == 1 => {}
+                None => self.lost = true,
+            }
+        }
+        if self.lost {
+            all.insert("lost".into(), true.into());
         }
         all.insert("prev".into(), self.prev.as_str().into());
         let object = Value::Object(all).to_string();
@@ -140,18 +217,17 @@ impl Link {
             Some(key) => format!("\"{}\"", key.seal(covered)),
             None => "null".to_owned(),
         };
-        Line { number: self.number, text: format!("{covered}{SEAL}{seal}}}") }
-    }
-}
-
-impl Line {
-    /// What `head` says after this line. Always of the same length, so that it can be written
-    /// over the one before.
-    pub(super) fn head(&self, key: Option<&SealKey>) -> String {
-        let head = Head { number: self.number, hash: hash(&self.text), seal: None };
-        let text = head.sealed_text();
-        let seal = key.map_or_else(|| NO_SEAL.to_owned(), |key| key.seal(&text));
-        format!("{text} {seal}\n")
+        let text = format!("{covered}{SEAL}{seal}}}");
+        let newest = Place { number: self.number, hash: hash(&text) };
+        if let (Some(key), Some(id)) = (key, id) {
+            self.marks.retain(|mark| mark.key != id);
+            while self.marks.len() >= MOST_MARKS {
+                self.marks.remove(0);
+            }
+            let seal = key.seal(&Mark::sealed_text(&newest));
+            self.marks.push(Mark { key: id, place: newest.clone(), seal });
+        }
+        Line { text, head: Head { newest, marks: self.marks }.text() }
     }
 }
 

@@ -1,12 +1,16 @@
 //! Reading the trail back: is each line what was written, and is none missing?
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::line::{self, Head, Parsed, SealKey};
-use super::{HEAD, days_of, read_text};
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::line::{self, Head, Parsed, Place, SealKey};
+use super::place::{check_folder, day_of, days_of, file_name, lock, read_text};
+use super::{HEAD, MOST_BYTES, PATIENCE};
 
 /// What is wrong with the trail, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,9 @@ pub struct Sealing {
     pub unchecked: u64,
     /// Not sealed: written before the store was open, or without one.
     pub unsealed: u64,
+    /// Lines after the newest one whose seal is right. Nothing vouches for them but their place in
+    /// the chain.
+    pub after: u64,
 }
 
 /// What a look through the whole trail found.
@@ -50,24 +57,47 @@ pub struct Report {
     pub seals: Sealing,
     /// What is wrong; nothing, when the trail is whole.
     pub findings: Vec<Finding>,
+    /// What is not wrong, and can't be proven right.
+    pub notes: Vec<Finding>,
 }
 
 /// Looks through the trail in `folder`; with the store's audit key, seals are checked too.
 ///
 /// # Errors
 ///
-/// When a file can't be read.
+/// When a file can't be read, or something else is in the folder's place.
 pub fn verify(folder: &Path, key: Option<&SealKey>) -> io::Result<Report> {
+    match check_folder(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        checked => checked?,
+    }
+    // Without the lock a line may come between the files and the head; that is better than to
+    // fail where nothing can be written.
+    let _lock = lock(folder, PATIENCE).ok();
+    walk(folder, key)
+}
+
+/// The same for a writer, which has the lock.
+pub(super) fn walk(folder: &Path, key: Option<&SealKey>) -> io::Result<Report> {
     let mut walk = Walk { key, key_id: key.map(SealKey::id), ..Walk::default() };
-    for (name, text) in files(folder)? {
+    for (day, text) in files(folder)? {
+        let name = file_name(day);
         walk.report.files += 1;
-        for (index, line) in text.lines().enumerate() {
+        let Some(text) = text else {
+            walk.find(&name, 0, "it is larger than the whole trail may be");
+            continue;
+        };
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        if text.is_empty() {
+            continue;
+        }
+        for (index, line) in text.split('\n').enumerate() {
             walk.report.lines += 1;
-            walk.line(&name, index + 1, line);
+            walk.line(&name, index + 1, day, line);
         }
     }
-    let head = match read_text(&folder.join(HEAD)) {
-        Ok(text) => Some(text),
+    let head = match read_text(&folder.join(HEAD), MOST_BYTES) {
+        Ok(text) => Some(text.unwrap_or_default()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
@@ -83,23 +113,22 @@ pub fn verify(folder: &Path, key: Option<&SealKey>) -> io::Result<Report> {
 pub fn read_lines(folder: &Path) -> io::Result<Vec<serde_json::Map<String, serde_json::Value>>> {
     let mut all = Vec::new();
     for (_, text) in files(folder)? {
+        let text = text.unwrap_or_default();
         all.extend(text.lines().filter_map(line::parse).map(|parsed| parsed.fields));
     }
     Ok(all)
 }
 
-/// The files by age, each with its name and text.
-fn files(folder: &Path) -> io::Result<Vec<(String, String)>> {
+/// The files by age, each with its day and its text; `None` for the text of one that is too large.
+fn files(folder: &Path) -> io::Result<Vec<(Date, Option<String>)>> {
     let days = match days_of(folder) {
         Ok(days) => days,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
-    let read = |name: String| {
-        let path: PathBuf = folder.join(&name);
-        read_text(&path).map(|text| (name, text))
-    };
-    days.iter().map(|day| read(format!("{day}.jsonl"))).collect()
+    let read =
+        |day: Date| read_text(&folder.join(file_name(day)), 2 * MOST_BYTES).map(|text| (day, text));
+    days.into_iter().map(read).collect()
 }
 
 #[derive(Default)]
@@ -107,18 +136,25 @@ struct Walk<'a> {
     key: Option<&'a SealKey>,
     key_id: Option<String>,
     report: Report,
-    /// Hash of the line before, and whether it was a line at all.
-    before: Option<(String, bool)>,
+    /// The line before, where it was a line at all; and the key that sealed it.
+    before: Option<Before>,
     number: Option<u64>,
     first: Option<(String, u64)>,
-    kept_from: Option<u64>,
+    /// What the newest word about deleted files says is the first line that was kept, and whether
+    /// the key at hand vouches for it.
+    kept_from: Option<(u64, bool)>,
     sealed_sessions: HashSet<String>,
     /// Place of a line that was cut short, until the next one owns up to it.
     torn: Option<(String, usize)>,
-    /// Whether the last line was sealed with the key at hand.
-    ours: bool,
-    /// Hash of the line before the last, for a head that is one line behind.
-    hashes: [Option<(u64, String)>; 2],
+    /// The last line and the one before that each key has sealed.
+    sealed: HashMap<String, (Place, Option<Place>)>,
+    /// The last two lines, for a head that is one line behind.
+    newest: [Option<Place>; 2],
+}
+
+struct Before {
+    hash: String,
+    key: Option<String>,
 }
 
 impl Walk<'_> {
@@ -126,7 +162,11 @@ impl Walk<'_> {
         self.report.findings.push(Finding { file: file.to_owned(), line, what });
     }
 
-    fn line(&mut self, file: &str, index: usize, text: &str) {
+    fn note(&mut self, file: &str, line: usize, what: &'static str) {
+        self.report.notes.push(Finding { file: file.to_owned(), line, what });
+    }
+
+    fn line(&mut self, file: &str, index: usize, day: Date, text: &str) {
         let hash = line::hash(text);
         let parsed = line::parse(text);
         let number = parsed.as_ref().and_then(|parsed| parsed.number("seq"));
@@ -134,57 +174,120 @@ impl Walk<'_> {
             if let Some((file, index)) = self.torn.replace((file.to_owned(), index)) {
                 self.find(&file, index, "this is no line of the trail");
             }
-            self.before = Some((hash, false));
+            self.report.seals.after += 1;
+            self.before = Some(Before { hash, key: None });
             return;
         };
-        let recovered = parsed.fields.get("recovered").is_some_and(|it| it == true);
+        let says = |field: &str| parsed.fields.get(field).is_some_and(|it| it == true);
         if let Some((file, index)) = self.torn.take()
-            && !recovered
+            && !says("recovered")
         {
             self.find(&file, index, "this is no line of the trail");
         }
-        match &self.before {
-            Some((before, _)) if parsed.text("prev") != Some(before) => {
-                self.find(file, index, "the line before it was changed, removed or moved");
-            }
-            _ => {}
+        if self.before.as_ref().is_some_and(|it| parsed.text("prev") != Some(&it.hash)) {
+            self.find(file, index, "the line before it was changed, removed or moved");
         }
         if self.number.is_some_and(|before| before.checked_add(1) != Some(number)) {
             self.find(file, index, "its number does not follow the one before");
         }
-        self.seal(file, index, &parsed);
-        if parsed.text("event") == Some("audit.retention") {
-            self.kept_from = parsed.number("kept_from").or(self.kept_from);
+        if says("lost") {
+            self.find(
+                file,
+                index,
+                "`head` had lost its mark when this was written: lines before it may be gone",
+            );
+        }
+        self.day(file, index, day, &parsed);
+        let place = Place { number, hash: hash.clone() };
+        let ours = self.seal(file, index, &parsed, &place);
+        if parsed.text("event") == Some("audit.retention")
+            && let Some(kept_from) = parsed.number("kept_from")
+        {
+            self.kept_from = Some((kept_from, ours || self.key.is_none()));
         }
         if self.first.is_none() {
             self.first = Some((file.to_owned(), number));
         }
         self.number = Some(number);
-        self.hashes = [self.hashes[1].take(), Some((number, hash.clone()))];
-        self.before = Some((hash, true));
+        self.newest = [self.newest[1].take(), Some(place)];
+        let key = parsed.text("mac").and(parsed.text("key")).map(str::to_owned);
+        self.before = Some(Before { hash, key });
     }
 
-    fn seal(&mut self, file: &str, index: usize, parsed: &Parsed<'_>) {
+    /// A file goes with the day in its name, so that must not lie. A line can be older than its
+    /// file, after the clock was set back.
+    fn day(&mut self, file: &str, index: usize, day: Date, parsed: &Parsed<'_>) {
+        let time = parsed.text("ts").and_then(|time| time.parse::<Timestamp>().ok());
+        let written = time.map(day_of);
+        if written.is_none_or(|written| written > day) || (index == 1 && written != Some(day)) {
+            self.find(file, index, "it was not written on the day that its file is named for");
+        }
+    }
+
+    /// Whether the key at hand vouches for the line.
+    fn seal(&mut self, file: &str, index: usize, parsed: &Parsed<'_>, place: &Place) -> bool {
         let session = parsed.text("session").unwrap_or_default().to_owned();
-        self.ours = false;
+        self.report.seals.after += 1;
         let Some(seal) = parsed.text("mac") else {
             self.report.seals.unsealed += 1;
             if self.sealed_sessions.contains(&session) {
                 self.find(file, index, "its seal was removed");
             }
-            return;
+            return false;
         };
         self.sealed_sessions.insert(session);
-        self.ours = self.key_id.is_some() && parsed.text("key") == self.key_id.as_deref();
+        let id = parsed.text("key").unwrap_or_default();
+        self.follows(file, index, parsed, id, place.number);
+        let before = self.sealed.remove(id).map(|(last, _)| last);
+        self.sealed.insert(id.to_owned(), (place.clone(), before));
         match self.key {
-            Some(key) if self.ours => {
-                if key.has_sealed(parsed.covered, seal) {
+            Some(key) if self.key_id.as_deref() == Some(id) => {
+                let right = key.has_sealed(parsed.covered, seal);
+                if right {
                     self.report.seals.checked += 1;
+                    self.report.seals.after = 0;
                 } else {
                     self.find(file, index, "it is not what was sealed");
                 }
+                right
             }
-            _ => self.report.seals.unchecked += 1,
+            _ => {
+                self.report.seals.unchecked += 1;
+                false
+            }
+        }
+    }
+
+    /// A sealed line comes after the one that its key sealed before: the line before it, or the
+    /// one that it names.
+    fn follows(&mut self, file: &str, index: usize, parsed: &Parsed<'_>, id: &str, number: u64) {
+        let last = self.sealed.get(id);
+        let named = parsed.text("after").map(Place::parse_reference);
+        let follows = match (&named, last) {
+            (Some(None), _) => false,
+            (Some(Some(named)), Some((last, before))) => {
+                // A writer that was killed has not told `head` of its line.
+                let killed = last.number.checked_add(1) == Some(number);
+                named == last || (killed && before.as_ref() == Some(named))
+            }
+            // What it names went with the old files.
+            (Some(Some(named)), None) => {
+                self.first.as_ref().is_some_and(|(_, first)| named.number < *first)
+                    || self.first.is_none() && named.number < number
+            }
+            (None, _) => {
+                let of_one_key =
+                    self.before.as_ref().is_none_or(|before| before.key.as_deref() == Some(id));
+                of_one_key
+                    || parsed.text("event") == Some(line::NEW_KEY)
+                    || parsed.fields.contains_key("lost")
+            }
+        };
+        if !follows {
+            self.find(file, index, "lines that were sealed before it were removed or rewritten");
+        }
+        if number == 1 && parsed.text("event") != Some(line::NEW_KEY) {
+            self.note(file, index, "the trail begins anew here, and its key is older");
         }
     }
 
@@ -192,39 +295,68 @@ impl Walk<'_> {
         if let Some((file, index)) = self.torn.take() {
             self.find(&file, index, "this is no line of the trail, or its writer was killed");
         }
-        if let Some((file, first)) = self.first.take()
+        if let Some((file, first)) = self.first.clone()
             && first != 1
-            && self.kept_from != Some(first)
         {
-            self.find(&file, 1, "the lines before it were removed");
+            match self.kept_from {
+                Some((kept, true)) if kept == first => {}
+                Some((kept, false)) if kept == first => self.note(
+                    &file,
+                    1,
+                    "the lines before it are gone; that they were old is not under your store's seal",
+                ),
+                _ => self.find(&file, 1, "the lines before it were removed"),
+            }
         }
         let found = head.and_then(Head::parse);
-        let last = self.hashes[1].take();
-        let wrong = match (found, last) {
+        let [behind, newest] = std::mem::take(&mut self.newest);
+        let wrong = match (&found, &newest) {
             (None, None) => head.is_some_and(|text| !text.is_empty()).then_some("it is damaged"),
             (None, Some(_)) => Some("it is missing or damaged"),
             (Some(_), None) => Some("all lines were removed"),
-            (Some(head), Some((number, hash))) => {
-                let sealed = match (self.key, &head.seal) {
-                    (Some(key), Some(seal)) if self.ours => {
-                        key.has_sealed(&head.sealed_text(), seal)
-                    }
-                    (_, seal) => seal.is_some() || !self.ours,
-                };
-                let behind = self.hashes[0].take().is_some_and(|(_, hash)| hash == head.hash);
-                if number < head.number {
+            (Some(head), Some(newest)) => {
+                let agrees = *newest == head.newest || behind.as_ref() == Some(&head.newest);
+                if newest.number < head.newest.number {
                     Some("the newest lines were removed")
-                } else if hash != head.hash && !behind {
-                    Some("the newest line is not the one that was written last")
-                } else if !sealed && !behind {
-                    Some("it is not what was sealed")
                 } else {
-                    None
+                    (!agrees).then_some("the newest line is not the one that was written last")
                 }
             }
         };
         if let Some(what) = wrong {
             self.find(HEAD, 0, what);
+        }
+        if let (Some(head), Some(newest)) = (found, newest) {
+            self.marks(&head, &newest);
+        }
+        if self.key.is_some() && self.report.lines == 0 && self.report.findings.is_empty() {
+            self.note(HEAD, 0, "there is no line: nothing was written yet, or all was removed");
+        }
+    }
+
+    /// The marks in `head` hold the newest sealed lines fast.
+    fn marks(&mut self, head: &Head, newest: &Place) {
+        let first = self.first.as_ref().map_or(0, |(_, first)| *first);
+        for mark in &head.marks {
+            let right = match self.sealed.get(&mark.key) {
+                Some((last, before)) => {
+                    let killed = last == newest && before.as_ref() == Some(&mark.place);
+                    *last == mark.place || killed
+                }
+                None => mark.place.number < first,
+            };
+            if !right {
+                self.find(HEAD, 0, "the newest line under a key was removed or rewritten");
+            }
+        }
+        let (Some(key), Some(id)) = (self.key, self.key_id.clone()) else { return };
+        let fresh = self.sealed.get(&id).is_some_and(|(last, _)| last == newest);
+        match head.mark(&id) {
+            Some(mark) if mark.is_of(key) => {}
+            Some(_) => self.find(HEAD, 0, "the mark of your store's key is not what was sealed"),
+            // Its first line, by a writer that was killed.
+            None if fresh => {}
+            None => self.find(HEAD, 0, "no line is marked as sealed with your store's key"),
         }
     }
 }

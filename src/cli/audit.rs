@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Process;
 use super::terminal::Terminal;
-use crate::audit::{SealKey, read_lines, verify};
+use crate::audit::{Finding, SealKey, read_lines, verify};
 use crate::redact::clean_line;
 
 #[derive(Debug, clap::Args)]
@@ -63,16 +63,17 @@ fn check(
     terminal: &mut Terminal,
 ) -> std::io::Result<ExitCode> {
     // Looking leaves no line: the store is opened beside the trail.
-    let opened = process.store().load(&process.config.unlock);
-    let key = opened.ok().map(|credentials| SealKey::new(credentials.audit_key().as_bytes()));
+    let opened = (!process.config.sandbox).then(|| process.store().load(&process.config.unlock));
+    let opened = opened.and_then(Result::ok);
+    let key = opened.map(|credentials| SealKey::new(credentials.audit_key().as_bytes()));
     let report = verify(&process.config.audit_dir(), key.as_ref())?;
     let whole = report.findings.is_empty();
     if arguments.json {
-        let findings: Vec<Value> = report
-            .findings
-            .iter()
-            .map(|one| json!({ "file": one.file, "line": one.line, "what": one.what }))
-            .collect();
+        let listed = |found: &[Finding]| -> Vec<Value> {
+            let one =
+                |one: &Finding| json!({ "file": one.file, "line": one.line, "what": one.what });
+            found.iter().map(one).collect()
+        };
         terminal.print(json!({
             "whole": whole,
             "files": report.files,
@@ -80,22 +81,28 @@ fn check(
             "sealed": report.seals.checked,
             "sealed_with_another_key": report.seals.unchecked,
             "unsealed": report.seals.unsealed,
-            "findings": findings,
+            "after_the_newest_seal": report.seals.after,
+            "findings": listed(&report.findings),
+            "notes": listed(&report.notes),
         }))?;
     } else {
         for finding in &report.findings {
             terminal.print(clean_line(&finding.to_string(), 300))?;
         }
+        for note in &report.notes {
+            terminal.print(clean_line(&format!("note: {note}"), 300))?;
+        }
         let seals = report.seals;
         terminal.print(format!(
             "{}: {} lines in {} files; {} seals right, {} of another key or none at hand, {} lines \
-             without one.",
+             without one; {} lines after the newest right seal, for which nothing vouches yet.",
             if whole { "Whole" } else { "Not whole" },
             report.lines,
             report.files,
             seals.checked,
             seals.unchecked,
-            seals.unsealed
+            seals.unsealed,
+            seals.after
         ))?;
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })

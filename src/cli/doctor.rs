@@ -164,7 +164,8 @@ fn store(process: &Process) -> Vec<Check> {
         let message = "not looked at: the settings name none";
         return unopened(Check::failed(NAME, message, "Correct the settings."));
     }
-    let credentials = match process.open_store(&config.unlock) {
+    // Looking leaves no line in the trail that is looked at.
+    let credentials = match process.store().load(&config.unlock) {
         Ok(credentials) => credentials,
         Err(error) if error.is_absent() => {
             return unopened(match &config.token {
@@ -205,7 +206,9 @@ fn store(process: &Process) -> Vec<Check> {
         Err(error) => Check::failed(NAME, error.to_string(), error.next_step()),
     });
     checks.push(system::clock(now, Some(credentials.created_at())));
-    checks.push(trail(config, Some(&SealKey::new(credentials.audit_key().as_bytes()))));
+    let key = SealKey::new(credentials.audit_key().as_bytes());
+    // The sandbox's trail is its own, and under no key.
+    checks.push(trail(config, (!config.sandbox).then_some(&key)));
     let age = Age::of(credentials.created_at(), now);
     let hint = credentials.token().hint();
     let message = format!("{hint}…, stored {}", age.in_words());
@@ -220,7 +223,14 @@ fn trail(config: &Config, key: Option<&SealKey>) -> Check {
     const NAME: &str = "audit";
     match verify(&config.audit_dir(), key) {
         Ok(report) => match report.findings.first() {
-            None => Check::ok(NAME, format!("{} lines, whole", report.lines)),
+            None => match report.notes.first() {
+                None => Check::ok(NAME, format!("{} lines, whole", report.lines)),
+                Some(note) => Check::warning(
+                    NAME,
+                    format!("{} lines; {note}", report.lines),
+                    "Nothing is to be done if you moved or emptied the trail yourself.",
+                ),
+            },
             Some(first) => Check::failed(
                 NAME,
                 format!("{} findings, the first: {first}", report.findings.len()),

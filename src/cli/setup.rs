@@ -185,7 +185,6 @@ impl Setup<'_> {
         };
         store.save(&credentials, &unlock).map_err(stored)?;
         self.trust_project()?;
-        self.process.audit.seal_with(credentials.audit_key().as_bytes());
         let event = Event::new("auth.stored").with("unlock", source.name());
         self.process.audit.note(event.with("checked", !self.arguments.offline));
         self.summary(&store, &hint, &workspace, source, terminal)
@@ -435,7 +434,11 @@ impl Setup<'_> {
         let key = match self.process.open_store(&self.process.config.unlock) {
             // The trail so far stays verifiable.
             Ok(old) => old.into_audit_key(),
-            Err(_) => AuditKey::generate().map_err(refused)?,
+            Err(_) => {
+                let key = AuditKey::generate().map_err(refused)?;
+                self.process.audit.seal_with_new(key.as_bytes());
+                key
+            }
         };
         Credentials::new(token, workspace, &origin, now, key).map_err(refused)
     }
