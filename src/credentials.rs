@@ -58,7 +58,7 @@ pub use unlock::{
     UnlockSource, default_device_key_path,
 };
 
-use envelope::{FileKind, FormatError, Header, SALT_LENGTH};
+use envelope::{FileKind, FormatError, GENERATION_LENGTH, Header, SALT_LENGTH};
 use fsops::Folder;
 use generation::{Fresh, Generation};
 use keyring::{Keyring, SystemKeyring};
@@ -180,6 +180,36 @@ impl CredentialStore {
     /// [`StoreError`]; the old generation is whole then, unless only the tidying up after the new
     /// one failed, which the next process to open the store makes good.
     pub fn save(&self, credentials: &Credentials, unlock: &NewUnlock) -> Result<(), StoreError> {
+        self.write(credentials, unlock, None)
+    }
+
+    /// What a command that reads, asks and writes must not find changed when it writes.
+    pub fn seen(&self) -> Seen {
+        Seen(self.header().ok().map(|header| header.generation))
+    }
+
+    /// As [`CredentialStore::save`], over what was [`seen`](CredentialStore::seen) and nothing
+    /// newer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Changed`] when another process wrote meanwhile; nothing was written then.
+    /// Otherwise as [`CredentialStore::save`].
+    pub fn replace(
+        &self,
+        seen: Seen,
+        credentials: &Credentials,
+        unlock: &NewUnlock,
+    ) -> Result<(), StoreError> {
+        self.write(credentials, unlock, Some(seen))
+    }
+
+    fn write(
+        &self,
+        credentials: &Credentials,
+        unlock: &NewUnlock,
+        seen: Option<Seen>,
+    ) -> Result<(), StoreError> {
         self.redactor.register(credentials.token().expose());
         let plaintext = credentials.to_plaintext().map_err(in_credentials)?;
         let folder = self.make()?;
@@ -190,7 +220,11 @@ impl CredentialStore {
         self.finish_commit(&folder, &lock)?;
         remove_unfinished(&folder, &lock)?;
 
-        let before = keyring_account(&folder);
+        let there = header_in(&folder);
+        if seen.is_some_and(|Seen(seen)| seen != there.map(|header| header.generation)) {
+            return Err(StoreError::Changed);
+        }
+        let before = there.as_ref().and_then(keyring_account);
         let fresh = Fresh::draw().map_err(|_| StoreError::NoRandomness)?;
         let id = fresh.generation;
         let keyring = self.keyring.as_ref();
@@ -250,7 +284,7 @@ impl CredentialStore {
             let lock = lock::acquire(&folder, LockMode::Exclusive, self.write_wait)?;
             self.finish_commit(&folder, &lock)?;
             remove_unfinished(&folder, &lock)?;
-            let account = keyring_account(&folder);
+            let account = header_in(&folder).as_ref().and_then(keyring_account);
             // `key.bin` first: without it the rest is noise.
             for name in [FileKind::Key.file_name(), FileKind::Credentials.file_name(), SALT_FILE] {
                 found |= folder.erase(name)?;
@@ -358,10 +392,17 @@ impl CredentialStore {
     }
 }
 
-/// The entry of the keyring that opens what lies in the folder, if that is how it is opened.
-fn keyring_account(folder: &Folder) -> Option<String> {
+/// What was there when somebody looked: a generation, or nothing that could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen(Option<[u8; GENERATION_LENGTH]>);
+
+fn header_in(folder: &Folder) -> Option<Header> {
     let generation = read_files(&[folder]).ok()?;
-    let header = *generation.check().ok()?.header();
+    Some(*generation.check().ok()?.header())
+}
+
+/// The entry of the keyring that opens such a store, if that is how it is opened.
+fn keyring_account(header: &Header) -> Option<String> {
     (header.source == UnlockSource::Keyring).then(|| unlock::account(&header.generation))
 }
 

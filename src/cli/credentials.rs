@@ -15,7 +15,8 @@ use super::terminal::{Prompt, Terminal};
 use crate::audit::Event;
 use crate::config::{Profile, names};
 use crate::credentials::{
-    CredentialStore, Credentials, NewPassword, NewUnlock, StoreError, UnlockOptions, UnlockSource,
+    CredentialStore, Credentials, NewPassword, NewUnlock, Seen, StoreError, UnlockOptions,
+    UnlockSource,
 };
 
 /// Days after which a token should be replaced.
@@ -117,7 +118,7 @@ impl Life<'_> {
         fail_if_older: Option<u32>,
         terminal: &mut Terminal,
     ) -> Result<ExitCode, SetupError> {
-        let (credentials, unlock) = self.open(terminal)?;
+        let (credentials, unlock, _) = self.open(terminal)?;
         let header = self.store.header().map_err(not_opened)?;
         let age = Age::of(credentials.created_at(), Timestamp::now());
         let hint = credentials.token().hint();
@@ -163,7 +164,7 @@ impl Life<'_> {
         mut arguments: SetupArguments,
         terminal: &mut Terminal,
     ) -> Result<ExitCode, SetupError> {
-        let (credentials, unlock) = self.open(terminal)?;
+        let (credentials, unlock, seen) = self.open(terminal)?;
         let here = self.process.config.api_base.origin();
         if credentials.api_origin() != here {
             return Err(SetupError::setup(
@@ -186,7 +187,7 @@ impl Life<'_> {
         let old = credentials.token().hint();
         let token = setup.parse(&secret)?;
         let renewed = credentials.with_token(token, Timestamp::now());
-        self.store.save(&renewed, &unlock).map_err(not_stored)?;
+        self.store.replace(seen, &renewed, &unlock).map_err(not_stored)?;
         self.process.audit.note(Event::new("auth.rotated"));
         terminal
             .print(format!(
@@ -204,7 +205,7 @@ impl Life<'_> {
         unlock: Option<NewUnlock>,
         terminal: &mut Terminal,
     ) -> Result<ExitCode, SetupError> {
-        let (credentials, _) = self.open(terminal)?;
+        let (credentials, _, seen) = self.open(terminal)?;
         let unlock = if let Some(unlock) = unlock {
             unlock
         } else if terminal.can_ask() {
@@ -215,7 +216,7 @@ impl Life<'_> {
             let password = NewPassword::parse(&piped);
             NewUnlock::Password(password.map_err(|error| SetupError::Usage(error.to_string()))?)
         };
-        self.store.save(&credentials, &unlock).map_err(not_stored)?;
+        self.store.replace(seen, &credentials, &unlock).map_err(not_stored)?;
         let event = Event::new("auth.relocked").with("unlock", unlock.source().name());
         self.process.audit.note(event);
         let said = match unlock.source() {
@@ -270,10 +271,12 @@ impl Life<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The credentials, and the way to lock them again. At a terminal a password that no setting
-    /// gives is asked for; a server never does that.
-    fn open(&self, terminal: &mut Terminal) -> Result<(Credentials, NewUnlock), SetupError> {
+    /// The credentials, the way to lock them again, and what must still be there then. At a
+    /// terminal a password that no setting gives is asked for; a server never does that.
+    fn open(&self, terminal: &mut Terminal) -> Result<(Credentials, NewUnlock, Seen), SetupError> {
         let mut options: UnlockOptions = self.process.config.unlock.clone();
+        // Before it is read: what comes in between is a change.
+        let seen = self.store.seen();
         let source = self.store.source().map_err(not_opened)?;
         if source == UnlockSource::Password {
             if options.password.is_set() {
@@ -292,7 +295,7 @@ impl Life<'_> {
             UnlockSource::Keyring => NewUnlock::Keyring,
             UnlockSource::Device => NewUnlock::Device(options.device_key),
         };
-        Ok((credentials, unlock))
+        Ok((credentials, unlock, seen))
     }
 }
 

@@ -173,6 +173,7 @@ impl Setup<'_> {
             .parse()
             .map_err(|_| SetupError::Usage(UnlockError::Unknown.to_string()))?;
         let store = self.process.store();
+        let seen = store.seen();
         self.may_replace(&store, terminal)?;
         let secret = self.token(terminal)?;
         self.process.redactor.register(secret.expose_secret());
@@ -183,7 +184,7 @@ impl Setup<'_> {
         let stored = |error: crate::credentials::StoreError| {
             SetupError::setup(format!("nothing was stored: {error}"), error.next_step())
         };
-        store.save(&credentials, &unlock).map_err(stored)?;
+        store.replace(seen, &credentials, &unlock).map_err(stored)?;
         self.trust_project()?;
         let event = Event::new("auth.stored").with("unlock", source.name());
         self.process.audit.note(event.with("checked", !self.arguments.offline));

@@ -47,6 +47,8 @@ pub enum StoreError {
     },
     /// `credentials.enc` is not what was written.
     Tampered,
+    /// Another process wrote the store since it was read; nothing was written over that.
+    Changed,
     /// Another process holds the lock.
     Busy {
         /// The lock file.
@@ -79,6 +81,7 @@ impl StoreError {
             Self::Locked(_) => "store_locked",
             Self::Auth { .. } => "store_auth",
             Self::Tampered => "store_tampered",
+            Self::Changed => "store_changed",
             Self::Busy { .. } => "store_busy",
             Self::NoRandomness | Self::Io { .. } => "store_io",
         }
@@ -115,6 +118,9 @@ impl StoreError {
                 .to_owned(),
             Self::Tampered => "Find out who changed the file. If you cannot, revoke the token at \
                                Layer.ai and run `layer-mcp setup` with a new one."
+                .to_owned(),
+            Self::Changed => "Look at `layer-mcp credentials`, and run the command again if it is \
+                              still wanted."
                 .to_owned(),
             Self::Busy { holder: Some(_), .. } => {
                 "Wait until that process has finished, or end it, and try again.".to_owned()
@@ -158,6 +164,9 @@ impl fmt::Display for StoreError {
                 "this is not the secret that the store was locked with, or `key.bin` was changed",
             ),
             Self::Tampered => formatter.write_str("`credentials.enc` was changed or damaged"),
+            Self::Changed => {
+                formatter.write_str("another process changed the store at the same moment")
+            }
             Self::Busy { path, holder: Some(pid) } => {
                 write!(formatter, "process {pid} holds the lock `{}`", path.display())
             }

@@ -107,6 +107,23 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
 
+#[test]
+fn nothing_newer_than_what_was_seen_is_written_over() {
+    let place = Place::with_store();
+    let store = place.store();
+    let seen = store.seen();
+    store.replace(seen, &credentials(TOKEN), &place.device()).unwrap();
+    let later = "pat_LAT0000000000000000000000000000000000";
+    let error = store.replace(seen, &credentials(later), &place.device()).unwrap_err();
+    assert_eq!(error.code(), "store_changed");
+    assert!(store.load(&place.options()).unwrap().has_token(TOKEN));
+    // What could not be read may be replaced, as long as it is still so.
+    place.write("salt.bin", b"damaged");
+    let seen = store.seen();
+    store.replace(seen, &credentials(later), &place.device()).unwrap();
+    assert!(store.load(&place.options()).unwrap().has_token(later));
+}
+
 const ALL: [&str; 4] = [".lock", "credentials.enc", "key.bin", "salt.bin"];
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Outcome, TestEnv, WRONG_TOKEN};
+use crate::support::{Outcome, Running, TestEnv, WRONG_TOKEN, for_each};
 
 const OTHER_TOKEN: &str = "pat_OtherOtherOtherOtherOtherOtherOther0";
 const PASSWORD: &str = "a long enough password";
@@ -166,6 +166,25 @@ fn a_password_locks_the_store_and_is_taken_off_again() {
     env.unset("LAYER_MCP_PASSWORD");
     assert_eq!(status(&env)["unlock"], "device");
     assert_eq!(status(&env)["token"], "pat_Othe…");
+}
+
+/// Whoever says that it worked is believed, so no change may be lost to another.
+#[test]
+fn of_two_changes_at_the_same_moment_none_is_lost() {
+    for_each(&[1, 2, 3, 4], |_| {
+        let mut env = TestEnv::with_store();
+        let rotate = env.command(&["credentials", "rotate", "--offline"]);
+        let lock = env.command(&["credentials", "password"]);
+        let rotating = Running::start_with_input(rotate, OTHER_TOKEN);
+        let locking = Running::start_with_input(lock, PASSWORD);
+        let (rotated, locked) = (rotating.finish(), locking.finish());
+        let ok = |outcome: &Outcome| outcome.code == Some(0);
+        assert!(ok(&rotated) || ok(&locked), "{rotated:#?}\n{locked:#?}");
+        env.set("LAYER_MCP_PASSWORD", PASSWORD);
+        let shown = status(&env);
+        assert_eq!(shown["token"] == "pat_Othe…", ok(&rotated), "{rotated:#?}\n{shown:#}");
+        assert_eq!(shown["unlock"] == "password", ok(&locked), "{locked:#?}\n{shown:#}");
+    });
 }
 
 #[test]
