@@ -12,7 +12,6 @@ mod setup;
 mod signals;
 pub mod terminal;
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -26,7 +25,7 @@ use crate::config::{Config, Flags, Surroundings};
 use crate::credentials::{CredentialStore, Credentials, StoreError, UnlockOptions};
 use crate::log;
 use crate::mcp::{Tools, Waiting};
-use crate::redact::Redactor;
+use crate::redact::{Redactor, cut_foreign_keys};
 use crate::runs::{Runs, RunsSettings, SetupProblem};
 use crate::sandbox::{Fault, FaultSpec};
 use layer_access::LayerAccess;
@@ -131,11 +130,9 @@ pub fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
             let plain = error.render().to_string();
-            let _ = match redactor.redact(&plain) {
-                // Only clap knows whether colours are welcome.
-                Cow::Borrowed(_) => error.print(),
-                Cow::Owned(safe) => terminal.note(safe.trim_end()),
-            };
+            let safe = cut_foreign_keys(&redactor.redact(&plain)).into_owned();
+            // Only clap knows whether colours are welcome.
+            let _ = if safe == plain { error.print() } else { terminal.note(safe.trim_end()) };
             return ExitCode::from(2);
         }
         // Help and version are no failure.

@@ -173,7 +173,8 @@ impl CredentialStore {
     }
 
     /// Writes the credentials as a new generation, over whatever was there. Makes the folder
-    /// (mode 0700) and, beside it, a `.gitignore` that keeps the whole home out of repositories.
+    /// (mode 0700) and, beside it, a `.gitignore` that keeps the whole home out of repositories, in
+    /// the place of one that does not.
     ///
     /// # Errors
     ///
@@ -349,13 +350,13 @@ impl CredentialStore {
     fn make(&self) -> Result<Folder, StoreError> {
         let (home, name) = self.place()?;
         let home = Folder::make_shared(home)?;
-        if !home.contains(IGNORE_FILE)? {
-            match home.create(IGNORE_FILE, b"*\n") {
-                Ok(()) => {}
-                // Another process was faster.
-                Err(_) if home.contains(IGNORE_FILE)? => {}
-                Err(error) => return Err(error),
-            }
+        if !keeps_all_out(&home) {
+            // Whole at once, because another process may do the same.
+            let unfinished = unfinished_name()?;
+            home.create(&unfinished, b"*\n")?;
+            home.rename(&unfinished, IGNORE_FILE).inspect_err(|_| {
+                let _ = home.remove_file(&unfinished);
+            })?;
         }
         if let Some(folder) = home.open_folder(name)? {
             return Ok(folder);
@@ -406,6 +407,25 @@ fn keyring_account(header: &Header) -> Option<String> {
     (header.source == UnlockSource::Keyring).then(|| unlock::account(&header.generation))
 }
 
+/// Whether a `.gitignore` keeps all of its folder out of a repository, the settings perhaps
+/// excepted: they may be shared.
+pub fn ignores_all(text: &str) -> bool {
+    let lines = || text.lines().map(str::trim);
+    let shared = |line: &str| {
+        let name = line.trim_start_matches('!').trim_start_matches('/');
+        name == IGNORE_FILE || name == "config.toml"
+    };
+    lines().any(|line| line == "*") && lines().all(|line| !line.starts_with('!') || shared(line))
+}
+
+/// A file that came with the folder, or a link, may let everything in.
+fn keeps_all_out(home: &Folder) -> bool {
+    let text = home.read_shared(IGNORE_FILE, MOST_IGNORED).ok().flatten();
+    text.is_some_and(|text| std::str::from_utf8(&text).is_ok_and(ignores_all))
+}
+
+/// A `.gitignore` that is longer is none of ours.
+const MOST_IGNORED: usize = 4096;
 const SALT_FILE: &str = "salt.bin";
 const COMMIT: &str = ".commit";
 const NEXT: &str = ".next-";

@@ -169,6 +169,55 @@ fn spellings(secret: &str) -> Vec<Zeroizing<String>> {
     all.into_iter().map(Zeroizing::new).collect()
 }
 
+/// How keys of other services begin, in lower case, and whose they are. Longer ones first.
+pub const FOREIGN_KEYS: [(&str, &str); 10] = [
+    ("lp_", "Layers, another service with a similar name"),
+    ("sk-ant-", "Anthropic"),
+    ("sk-", "OpenAI or a service like it"),
+    ("sk_", "ElevenLabs, Stripe or a service like them"),
+    ("ghp_", "GitHub"),
+    ("github_pat_", "GitHub"),
+    ("glpat-", "GitLab"),
+    ("hf_", "Hugging Face"),
+    ("r8_", "Replicate"),
+    ("aiza", "Google"),
+];
+/// Keys have at least so many characters after their beginning.
+const KEY_TAIL: usize = 12;
+
+/// The text without keys of other services. For what a person typed at the wrong place: names of
+/// files can look like such keys, so this is not done to all that leaves the process.
+pub fn cut_foreign_keys(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    for (prefix, _) in FOREIGN_KEYS {
+        let shorter = replace_all(&text, prefix, |rest, before| {
+            let within = before.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '_');
+            let removed = key_length(rest);
+            (!within && removed >= KEY_TAIL).then_some(Cutting { kept: 0, removed })
+        });
+        if let Some(shorter) = shorter {
+            text = Cow::Owned(shorter);
+        }
+    }
+    text
+}
+
+/// Whether a text as a whole is a token of Layer.ai, or of the service that is taken for it. (Other
+/// keys begin as ids and names may.)
+pub fn is_secret(text: &str) -> bool {
+    [TOKEN_PREFIX, "lp_"].into_iter().filter_map(|prefix| text.strip_prefix(prefix)).any(|rest| {
+        key_length(rest) == rest.len()
+            && rest.len() >= 2 * KEY_TAIL
+            && rest.contains(|it: char| it.is_ascii_digit())
+    })
+}
+
+/// How many bytes of this keys may consist of.
+fn key_length(rest: &str) -> usize {
+    let end = rest.find(|it: char| !(it.is_ascii_alphanumeric() || "-_.".contains(it)));
+    end.unwrap_or(rest.len())
+}
+
 /// `pat_` and what follows: the first eight characters stay.
 fn cut_tokens(text: &str) -> Option<String> {
     replace_all(text, TOKEN_PREFIX, |rest, _| {

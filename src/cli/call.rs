@@ -11,7 +11,7 @@ use super::Process;
 use super::signals::told_to_stop;
 use super::terminal::Terminal;
 use crate::mcp::{Answer, Tools, Waiting};
-use crate::redact::clean_line;
+use crate::redact::{clean_line, cut_foreign_keys};
 use crate::runs::{ErrorReport, Progress, RunError};
 
 /// The tool reported an error.
@@ -92,6 +92,7 @@ fn exit_code(code: &str) -> ExitCode {
 }
 
 fn usage(terminal: &mut Terminal, message: String) -> ExitCode {
+    let message = cut_foreign_keys(&message).into_owned();
     let _ = terminal.note(format!("error: {message}"));
     let report = ErrorReport {
         next_step: "`layer-mcp tools` shows the tools and their arguments.".to_owned(),

@@ -49,6 +49,8 @@ pub(super) enum CredentialsCommand {
         /// Ask nothing
         #[arg(long)]
         yes: bool,
+        #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "")]
+        token: Option<String>,
     },
     /// Lock the store with a new password, the system's keyring, or the device key again
     Password {
@@ -86,7 +88,8 @@ pub(super) fn run(
         CredentialsCommand::Status { json, fail_if_older } => {
             life.status(json, fail_if_older, terminal)
         }
-        CredentialsCommand::Rotate { token_file, offline, allow_hyphen, yes } => {
+        CredentialsCommand::Rotate { token: Some(_), .. } => Err(SetupError::token_as_flag()),
+        CredentialsCommand::Rotate { token_file, offline, allow_hyphen, yes, token: None } => {
             let arguments = SetupArguments::for_rotation(token_file, offline, allow_hyphen, yes);
             life.rotate(arguments, terminal)
         }
@@ -123,6 +126,7 @@ impl Life<'_> {
         let age = Age::of(credentials.created_at(), Timestamp::now());
         let hint = credentials.token().hint();
         let source = unlock.source();
+        let ended = credentials.expires_at().is_some_and(|end| end <= Timestamp::now());
         let expires_at = credentials.expires_at().map(|time| time.to_string());
         let shown = if as_json {
             terminal.print(json!({
@@ -135,7 +139,7 @@ impl Life<'_> {
                 "iterations": header.iterations,
                 "created_at": credentials.created_at().to_string(),
                 "age_days": age.days,
-                "rotation_due": age.days >= ROTATE_AFTER_DAYS,
+                "rotation_due": age.days >= ROTATE_AFTER_DAYS || ended,
                 "expires_at": expires_at,
             }))
         } else {
@@ -150,10 +154,12 @@ impl Life<'_> {
             terminal.print(lines.join("\n"))
         };
         shown.map_err(not_printed)?;
-        if let Some(nudge) = age.nudge() {
+        if let Some(nudge) = nudge(&credentials, Timestamp::now()) {
             let _ = terminal.hint(nudge);
         }
-        let too_old = fail_if_older.is_some_and(|limit| age.days > i64::from(limit));
+        // A day that is yet to come tells no age, so it can't be young enough.
+        let too_old =
+            fail_if_older.is_some_and(|limit| age.days > i64::from(limit) || age.days < 0);
         Ok(if too_old { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
@@ -196,6 +202,7 @@ impl Life<'_> {
                 renewed.token().hint()
             ))
             .map_err(not_printed)?;
+        setup.name_token_file(terminal);
         Ok(ExitCode::SUCCESS)
     }
 
@@ -268,6 +275,12 @@ impl Life<'_> {
             "There was nothing to erase."
         };
         terminal.print(said).map_err(not_printed)?;
+        if found && key.is_some() {
+            let _ = terminal.hint(
+                "the device key is gone too: what it unlocked elsewhere, such as another profile \
+                 or a project, can't be opened any more",
+            );
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -322,21 +335,33 @@ impl Age {
     }
 
     /// What to say about it, from two weeks before the token should be replaced.
-    pub(super) fn nudge(self) -> Option<String> {
+    fn nudge(self) -> Option<String> {
         let left = ROTATE_AFTER_DAYS - self.days;
         match self.days {
             ..0 => {
                 Some("the clock of this machine is wrong, or was when the token was stored".into())
             }
             _ if left <= 0 => Some(format!(
-                "the token is older than {ROTATE_AFTER_DAYS} days: replace it with `layer-mcp \
-                 credentials rotate`"
+                "the token was stored {ROTATE_AFTER_DAYS} or more days ago: replace it with \
+                 `layer-mcp credentials rotate`"
             )),
             _ if left <= NUDGE_DAYS_BEFORE => Some(format!(
-                "the token should be replaced in {left} days, with `layer-mcp credentials rotate`"
+                "the token should be replaced within {left} day{}, with `layer-mcp credentials \
+                 rotate`",
+                if left == 1 { "" } else { "s" }
             )),
             _ => None,
         }
+    }
+}
+
+/// What to say about the token's end or age.
+pub(super) fn nudge(credentials: &Credentials, now: Timestamp) -> Option<String> {
+    match credentials.expires_at() {
+        Some(end) if end <= now => Some(format!(
+            "the token ended at {end}: replace it with `layer-mcp credentials rotate`"
+        )),
+        _ => Age::of(credentials.created_at(), now).nudge(),
     }
 }
 
@@ -368,9 +393,9 @@ mod tests {
             ("2026-01-01T12:00:00Z", 0, None),
             ("2026-01-02T11:59:59Z", 0, None),
             ("2026-03-17T12:00:00Z", 75, None),
-            ("2026-03-18T12:00:00Z", 76, Some("in 14 days")),
-            ("2026-04-01T11:59:59Z", 89, Some("in 1 days")),
-            ("2026-04-01T12:00:00Z", 90, Some("older than 90 days")),
+            ("2026-03-18T12:00:00Z", 76, Some("within 14 days")),
+            ("2026-04-01T11:59:59Z", 89, Some("within 1 day,")),
+            ("2026-04-01T12:00:00Z", 90, Some("90 or more days ago")),
         ];
         for (now, days, said) in cases {
             let age = Age::of(stored, now.parse().unwrap());

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::Process;
-use super::credentials::Age;
+use super::credentials::{Age, nudge};
 use super::layer_access::LayerAccess;
 use super::terminal::Terminal;
 use crate::audit::{SealKey, verify};
@@ -212,7 +212,7 @@ fn store(process: &Process) -> Vec<Check> {
     let age = Age::of(credentials.created_at(), now);
     let hint = credentials.token().hint();
     let message = format!("{hint}…, stored {}", age.in_words());
-    checks.push(match age.nudge() {
+    checks.push(match nudge(&credentials, now) {
         None => Check::ok("token", message),
         Some(nudge) => Check::warning("token", message, nudge),
     });

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::Process;
-use super::credentials::Age;
+use super::credentials::nudge;
 use crate::audit::Event;
 use crate::config::{Config, names};
 use crate::credentials::{ApiToken, StoreError};
@@ -151,7 +151,7 @@ impl LayerAccess {
                 ),
             });
         }
-        if let Some(nudge) = Age::of(credentials.created_at(), Timestamp::now()).nudge() {
+        if let Some(nudge) = nudge(&credentials, Timestamp::now()) {
             tracing::warn!("{nudge}");
         }
         let workspace = credentials

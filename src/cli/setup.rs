@@ -20,6 +20,7 @@ use crate::credentials::{
     UnlockSource,
 };
 use crate::layer::{ApiErrorKind, LayerClient, Workspace};
+use crate::redact::is_secret;
 
 /// What can be answered beforehand. The token never: a command line can be read by everybody on
 /// the machine.
@@ -88,6 +89,9 @@ impl SetupArguments {
         let place =
             around.cwd.as_deref().and_then(|cwd| project::place(cwd, around.user_home.as_deref()));
         let home = place.ok_or("no project can be here: change into its folder first")?;
+        if project::is_link(&home) {
+            return Err(format!("`{}` is a link; remove it first", home.display()));
+        }
         config.project_home = Some(ProjectHome { home, trusted: true });
         Ok(())
     }
@@ -116,6 +120,15 @@ impl SetupError {
         Self::Setup { message: message.into(), hint: hint.into() }
     }
 
+    pub(super) fn token_as_flag() -> Self {
+        Self::Usage(
+            "a token is never given as a flag, because everybody on this machine can read command \
+             lines: revoke that one if it is real. Pipe a token in, or use `--token-file` or a \
+             terminal"
+                .to_owned(),
+        )
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::Layer { .. } => 1,
@@ -141,6 +154,12 @@ pub(super) fn run(
 
 /// Tells the error and what to do next; gives the exit code.
 pub(super) fn report(error: &SetupError, terminal: &mut Terminal) -> ExitCode {
+    if let SetupError::Prompt(PromptError::Io(error)) = error
+        && error.kind() == std::io::ErrorKind::BrokenPipe
+    {
+        // Who reads only the first lines has seen what they wanted.
+        return ExitCode::FAILURE;
+    }
     let _ = terminal.note(format!("error: {error}"));
     if let SetupError::Setup { hint, .. } | SetupError::Layer { hint, .. } = error {
         let _ = terminal.hint(hint);
@@ -160,9 +179,12 @@ const WHERE_TOKENS_COME_FROM: &str =
 impl Setup<'_> {
     fn run(&self, terminal: &mut Terminal) -> Result<(), SetupError> {
         if self.arguments.token.is_some() {
+            return Err(SetupError::token_as_flag());
+        }
+        if self.arguments.workspace.as_deref().is_some_and(is_secret) {
             return Err(SetupError::Usage(
-                "a token is never given as a flag, because everybody on this machine can read \
-                 command lines; pipe it in, or use `--token-file` or a terminal"
+                "`--workspace` names a workspace, and this is a token or key. It is on the command \
+                 line now, which others can read: revoke it"
                     .to_owned(),
             ));
         }
@@ -185,11 +207,21 @@ impl Setup<'_> {
             SetupError::setup(format!("nothing was stored: {error}"), error.next_step())
         };
         store.replace(seen, &credentials, &unlock).map_err(stored)?;
-        self.trust_project()?;
+        self.trust_project(terminal)?;
         let event = Event::new("auth.stored").with("unlock", source.name());
         self.process.audit.note(event.with("checked", !self.arguments.offline));
         self.summary(&store, &hint, &workspace, source, terminal)
-            .map_err(|error| SetupError::Prompt(error.into()))
+            .map_err(|error| SetupError::Prompt(error.into()))?;
+        self.name_token_file(terminal);
+        Ok(())
+    }
+
+    /// The store protects nothing that lies beside it in the clear.
+    pub(super) fn name_token_file(&self, terminal: &mut Terminal) {
+        if let Some(path) = &self.arguments.token_file {
+            let path = path.display();
+            let _ = terminal.hint(format!("the token still lies in `{path}`: delete that file"));
+        }
     }
 
     /// Refuses to work with the sandbox or with settings that can't be used.
@@ -204,18 +236,26 @@ impl Setup<'_> {
     }
 
     /// From now on the project's home counts, for this user and this very folder.
-    fn trust_project(&self) -> Result<(), SetupError> {
+    fn trust_project(&self, terminal: &mut Terminal) -> Result<(), SetupError> {
         let config = &self.process.config;
         let Some(found) = config.project_home.as_ref().filter(|_| self.arguments.project) else {
             return Ok(());
         };
         let list = project::list_beside(&config.unlock.device_key);
-        project::trust(&found.home, &list).map_err(|error| {
+        let new = project::trust(&found.home, &list).map_err(|error| {
             SetupError::setup(
                 format!("the project's home can't be trusted: {}: {error}", list.display()),
                 "correct that folder's permissions and run `layer-mcp setup --project` again",
             )
-        })
+        })?;
+        let settings = found.home.join("config.toml");
+        if new && settings.exists() {
+            let _ = terminal.note(format!(
+                "warning: `{}` was there before and counts from now on: see what it sets",
+                settings.display()
+            ));
+        }
+        Ok(())
     }
 
     fn may_replace(

@@ -10,7 +10,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::redact::{Redactor, clean_line};
+use crate::redact::{Redactor, clean_line, cut_foreign_keys};
 
 /// Asks a person. The answers of tests come from a [`Terminal`] on buffers.
 pub trait Prompt {
@@ -190,7 +190,8 @@ impl Terminal {
         self.out.flush()
     }
 
-    /// Writes a line for the person to standard error.
+    /// Writes a line for the person to standard error. It may repeat what they typed, so keys of
+    /// other services are cut too.
     ///
     /// # Errors
     ///
@@ -198,6 +199,7 @@ impl Terminal {
     pub fn note(&mut self, line: impl Display) -> io::Result<()> {
         let line = line.to_string();
         let safe = self.redactor.redact(&line);
+        let safe = cut_foreign_keys(&safe);
         writeln!(self.err, "{safe}")?;
         self.err.flush()
     }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The name of a set of credentials beside the usual one, such as `staging`: 1 to 32 lower-case
-/// letters, digits, hyphens and underscores, beginning with a letter or digit.
+/// letters, digits, hyphens and underscores, beginning with a letter or digit, and no name that
+/// Windows keeps for devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile(String);
 
@@ -24,7 +25,13 @@ impl FromStr for Profile {
         let good = (1..=32).contains(&bytes.len())
             && bytes.first().copied().is_some_and(letter)
             && bytes.iter().all(|it| letter(*it) || matches!(it, b'-' | b'_'));
-        if good { Ok(Self(name.to_owned())) } else { Err(NotAProfile) }
+        // Windows has no folders of these names.
+        let device = matches!(name, "con" | "prn" | "aux" | "nul")
+            || name
+                .strip_prefix("com")
+                .or(name.strip_prefix("lpt"))
+                .is_some_and(|rest| rest.len() == 1 && rest.bytes().all(|it| it.is_ascii_digit()));
+        if good && !device { Ok(Self(name.to_owned())) } else { Err(NotAProfile) }
     }
 }
 
@@ -32,7 +39,7 @@ impl FromStr for Profile {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a profile's name has 1 to 32 lower-case letters, digits, hyphens and underscores, such as \
-     `staging`"
+     `staging`, and is no device of Windows such as `con`"
 )]
 pub struct NotAProfile;
 

@@ -40,6 +40,12 @@ pub fn place(cwd: &Path, user_home: Option<&Path>) -> Option<PathBuf> {
     can_be_project(folder, user_home).then(|| folder.join(HOME))
 }
 
+/// Whether what lies in the place of a project's home can be one: a link leads to somebody else's
+/// folder.
+pub fn is_link(home: &Path) -> bool {
+    std::fs::symlink_metadata(home).is_ok_and(|facts| facts.is_symlink())
+}
+
 fn can_be_project(folder: &Path, user_home: Option<&Path>) -> bool {
     let user_home = user_home.and_then(|home| home.canonicalize().ok());
     folder.parent().is_some() && !user_home.is_some_and(|home| home.starts_with(folder))
@@ -84,20 +90,20 @@ pub fn list_beside(device_key: &Path) -> PathBuf {
     device_key.with_file_name(TRUSTED)
 }
 
-/// Puts a home on the list of this user.
+/// Puts a home on the list of this user; `false` when it is there already.
 ///
 /// # Errors
 ///
 /// When the home can't be examined or the list can't be written.
 #[cfg(unix)]
-pub fn trust(home: &Path, list: &Path) -> std::io::Result<()> {
+pub fn trust(home: &Path, list: &Path) -> std::io::Result<bool> {
     use std::io::Write as _;
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
     let entry = entry(home).ok_or(std::io::ErrorKind::NotFound)?;
     let known = trusted(list);
     if known.lines().any(|line| line == entry) {
-        return Ok(());
+        return Ok(false);
     }
     let folder = list.parent().unwrap_or(Path::new("/"));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -112,7 +118,7 @@ pub fn trust(home: &Path, list: &Path) -> std::io::Result<()> {
     if written.is_err() {
         let _ = std::fs::remove_file(&new);
     }
-    written
+    written.map(|()| true)
 }
 
 /// There are no project homes here.
@@ -121,7 +127,7 @@ pub fn trust(home: &Path, list: &Path) -> std::io::Result<()> {
 ///
 /// Always.
 #[cfg(not(unix))]
-pub fn trust(_home: &Path, _list: &Path) -> std::io::Result<()> {
+pub fn trust(_home: &Path, _list: &Path) -> std::io::Result<bool> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 

@@ -124,6 +124,16 @@ fn nothing_newer_than_what_was_seen_is_written_over() {
     assert!(store.load(&place.options()).unwrap().has_token(later));
 }
 
+#[test]
+fn a_device_key_in_a_folder_that_others_can_write_to_is_refused() {
+    let place = Place::with_store();
+    let folder = place.key().parent().unwrap().to_path_buf();
+    chmod(&folder, 0o777);
+    assert_eq!(place.load_code(), "store_permissions");
+    chmod(&folder, 0o755);
+    place.store().load(&place.options()).unwrap();
+}
+
 const ALL: [&str; 4] = [".lock", "credentials.enc", "key.bin", "salt.bin"];
 
 #[test]

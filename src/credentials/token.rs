@@ -4,6 +4,8 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::redact::FOREIGN_KEYS;
+
 /// A personal access token of Layer.ai.
 ///
 /// The value is wiped when it is dropped. There is no `Display`, no `Clone` and no `Serialize`,
@@ -60,8 +62,11 @@ impl ApiToken {
         if text.is_empty() {
             return Err(TokenError::Empty);
         }
-        if is_placeholder(text.trim()) {
+        if is_placeholder(text.trim()) || is_variable(text.trim()) {
             return Err(TokenError::Placeholder);
+        }
+        if text.starts_with('\u{feff}') {
+            return Err(TokenError::ByteOrderMark);
         }
         if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
             return Err(TokenError::SurroundingSpace);
@@ -69,8 +74,12 @@ impl ApiToken {
         if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
             return Err(TokenError::Quoted);
         }
-        if text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer ")) {
+        let lower = text.to_ascii_lowercase();
+        if lower.starts_with("bearer ") || lower.starts_with("authorization:") {
             return Err(TokenError::BearerPrefix);
+        }
+        if is_assignment(text) {
+            return Err(TokenError::Assignment);
         }
         if let Some(error) = foreign_key(text) {
             return Err(error);
@@ -78,6 +87,9 @@ impl ApiToken {
         let Some(rest) = text.strip_prefix(Self::PREFIX) else {
             return Err(TokenError::Prefix);
         };
+        if rest.contains(Self::PREFIX) {
+            return Err(TokenError::Twice);
+        }
         let mut hyphen = false;
         for character in rest.chars() {
             match character {
@@ -112,27 +124,30 @@ pub enum TokenError {
     /// Nothing was given.
     #[error("the API token is empty")]
     Empty,
-    /// A client passed on `${NAME}` without filling it in.
+    /// A client or shell passed on `${NAME}`, `$NAME` or `%NAME%` without filling it in.
     #[error(
-        "the API token is a placeholder (`${{...}}`) that the client did not fill in; check the \
+        "the API token is a placeholder (such as `${{...}}`) that was not filled in; check the \
          client's configuration"
     )]
     Placeholder,
+    /// An invisible mark that some editors put at the beginning of a file.
+    #[error("the API token begins with a byte order mark; save the file as UTF-8 without one")]
+    ByteOrderMark,
+    /// A line of a settings file was copied.
+    #[error("this is a line `NAME=token`; give the part after the `=` alone")]
+    Assignment,
+    /// It was pasted twice.
+    #[error("there are two tokens in this text, one behind the other; give one")]
+    Twice,
     /// Spaces, tabs or line ends before or after the token.
     #[error("the API token has white space around it; remove it")]
     SurroundingSpace,
     /// Quotation marks around the token.
     #[error("the API token has quotation marks around it; remove them")]
     Quoted,
-    /// The whole header value was copied.
-    #[error("the API token begins with `Bearer`; give the part after it, which begins with `pat_`")]
+    /// The whole header or its value was copied.
+    #[error("this is a header with the API token; give its last part, which begins with `pat_`")]
     BearerPrefix,
-    /// A partner key of Layers, an unrelated service with a similar name.
-    #[error(
-        "this is a key of Layers (`lp_...`), another service; Layer.ai personal access tokens \
-         begin with `pat_`"
-    )]
-    LayersKey,
     /// A key that some other service gave out.
     #[error("this looks like a key of {vendor}; Layer.ai personal access tokens begin with `pat_`")]
     OtherVendor {
@@ -176,30 +191,36 @@ pub fn is_placeholder(text: &str) -> bool {
     text.starts_with("${") && text.ends_with('}')
 }
 
+/// `NAME=token`, with or without `export`.
+fn is_assignment(text: &str) -> bool {
+    let named = text.strip_prefix("export ").unwrap_or(text).split_once('=');
+    named.is_some_and(|(name, _)| {
+        name.starts_with(|first: char| first.is_ascii_uppercase())
+            && name.bytes().all(|it| it.is_ascii_uppercase() || it.is_ascii_digit() || it == b'_')
+    })
+}
+
+/// As shells of several kinds write it, and as clients fill it in.
+fn is_variable(text: &str) -> bool {
+    let name = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let inner = |start: &str, end: &str| text.strip_prefix(start)?.strip_suffix(end);
+    [inner("$env:", ""), inner("$", ""), inner("%", "%"), inner("{{", "}}"), inner("<", ">")]
+        .into_iter()
+        .flatten()
+        .any(|text| name(text.trim()) || text.contains("TOKEN") || text.contains("token"))
+}
+
 fn foreign_key(text: &str) -> Option<TokenError> {
-    if text.starts_with("lp_") {
-        return Some(TokenError::LayersKey);
-    }
-    FOREIGN_PREFIXES
+    let start = text.to_ascii_lowercase();
+    FOREIGN_KEYS
         .iter()
-        .find(|(prefix, _)| text.starts_with(prefix))
+        .find(|(prefix, _)| start.starts_with(prefix))
         .map(|&(_, vendor)| TokenError::OtherVendor { vendor })
 }
 
 const QUOTES: [char; 7] = ['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}'];
-
-/// Longer prefixes first.
-const FOREIGN_PREFIXES: [(&str, &str); 9] = [
-    ("sk-ant-", "Anthropic"),
-    ("sk-", "OpenAI or a service like it"),
-    ("sk_", "ElevenLabs, Stripe or a service like them"),
-    ("ghp_", "GitHub"),
-    ("github_pat_", "GitHub"),
-    ("glpat-", "GitLab"),
-    ("hf_", "Hugging Face"),
-    ("r8_", "Replicate"),
-    ("AIza", "Google"),
-];
 
 #[cfg(test)]
 mod tests {
@@ -223,11 +244,28 @@ mod tests {
             ("", TokenError::Empty),
             ("${LAYER_API_TOKEN}", TokenError::Placeholder),
             (" ${user_config.token} ", TokenError::Placeholder),
+            ("$LAYER_API_TOKEN", TokenError::Placeholder),
+            ("$env:LAYER_API_TOKEN", TokenError::Placeholder),
+            ("%LAYER_API_TOKEN%", TokenError::Placeholder),
+            ("{{ secrets.LAYER_API_TOKEN }}", TokenError::Placeholder),
+            ("<your-token-here>", TokenError::Placeholder),
+            ("\u{feff}pat_KAT0000000000000000000000000000000000", TokenError::ByteOrderMark),
+            ("LAYER_API_TOKEN=pat_KAT0000000000000000000000000000000000", TokenError::Assignment),
+            ("export T=\"pat_KAT0000000000000000000000000000000000", TokenError::Assignment),
+            ("pat_pat_KAT0000000000000000000000000000000000", TokenError::Twice),
+            (
+                "pat_KAT0000000000000000000000000000000000pat_KAT0000000000000000000000000000000000",
+                TokenError::Twice,
+            ),
+            ("Authorization: Bearer pat_KAT000000000000000000000000000", TokenError::BearerPrefix),
             ("pat_KAT0000000000000000000000000000000000\n", TokenError::SurroundingSpace),
             ("\"pat_KAT0000000000000000000000000000000000\"", TokenError::Quoted),
             ("\u{201c}pat_KAT0000000000000000000000000000000\u{201d}", TokenError::Quoted),
             ("Bearer pat_KAT00000000000000000000000000000000", TokenError::BearerPrefix),
-            ("lp_live_0123456789.0123456789abcdef", TokenError::LayersKey),
+            (
+                "lp_live_0123456789.0123456789abcdef",
+                TokenError::OtherVendor { vendor: "Layers, another service with a similar name" },
+            ),
             (
                 "sk-ant-0123456789012345678901234567",
                 TokenError::OtherVendor { vendor: "Anthropic" },

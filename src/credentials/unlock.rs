@@ -435,7 +435,12 @@ pub(super) fn forget_device_key(path: &Path) -> Result<bool, StoreError> {
 }
 
 fn device_key(path: &Path) -> Result<Option<Secret>, StoreError> {
-    match fsops::read_private(path, MAX_DEVICE_KEY_BYTES)? {
+    // Who can write to its folder could put a key there that they know.
+    let (folder, name) = device_key_place(path)?;
+    let Some(folder) = Folder::open_shared(folder)? else {
+        return Ok(None);
+    };
+    match folder.read(name, MAX_DEVICE_KEY_BYTES)? {
         None => Ok(None),
         Some(bytes) => parse_device_key(&bytes)
             .map(Some)
@@ -644,6 +649,25 @@ mod tests {
         ] {
             assert_eq!(run(line, time).unwrap_err().code(), "store_locked", "{line}");
         }
+    }
+
+    /// A password manager may start an agent that stays and holds the output open.
+    #[cfg(unix)]
+    #[test]
+    fn a_command_is_not_waited_for_longer_than_it_runs() {
+        let path = || std::iter::once((OsString::from("PATH"), OsString::from("/usr/bin:/bin")));
+        let time = Duration::from_secs(60);
+        let began = std::time::Instant::now();
+        for line in [
+            "sh -c 'sleep 50 & printf secret'",
+            "sh -c 'printf secret; setsid sleep 50 &'",
+            // What is printed a moment later by a child still counts.
+            "sh -c '(sleep 0.1; printf ret) & printf sec'",
+        ] {
+            let printed = PasswordCommand::new(line, path()).run(time).unwrap();
+            assert_eq!(printed.as_slice(), b"secret", "{line}");
+        }
+        assert!(began.elapsed() < time / 2, "{:?}", began.elapsed());
     }
 
     #[test]

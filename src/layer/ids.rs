@@ -7,11 +7,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The text can't be an identifier of Layer's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "an id has 1 to {LONGEST} visible ASCII characters without spaces, quotes, backslashes or \
-     angle brackets"
-)]
-pub struct NotAnId;
+pub enum NotAnId {
+    /// It has characters that could break a URL or a line, or too many or too few.
+    #[error(
+        "an id has 1 to {LONGEST} visible ASCII characters without spaces, quotes, backslashes or \
+         angle brackets"
+    )]
+    Form,
+    /// It is a token or key.
+    #[error("this is a token or a key, and no id")]
+    Secret,
+}
 
 const LONGEST: usize = 200;
 
@@ -20,7 +26,11 @@ fn check(text: &str) -> Result<(), NotAnId> {
     // As one segment of a URL, "." and ".." would name another resource.
     let dots = text.split('/').any(|part| part == "." || part == "..");
     if text.is_empty() || text.len() > LONGEST || !text.bytes().all(plain) || dots {
-        return Err(NotAnId);
+        return Err(NotAnId::Form);
+    }
+    // It would go into addresses and journals.
+    if crate::redact::is_secret(text) {
+        return Err(NotAnId::Secret);
     }
     Ok(())
 }
@@ -115,7 +125,10 @@ mod tests {
         let long = "x".repeat(LONGEST + 1);
         for id in ["", " ", "a b", "a\nb", "..", "a/../b", ".", "é", "a\"b", "a<b", "a\\b", &long]
         {
-            assert_eq!(id.parse::<WorkspaceId>(), Err(NotAnId), "{id:?}");
+            assert_eq!(id.parse::<WorkspaceId>(), Err(NotAnId::Form), "{id:?}");
+        }
+        for id in [format!("pat_{}", "a1B2".repeat(8)), format!("lp_live_{}", "a1B2".repeat(8))] {
+            assert_eq!(id.parse::<WorkspaceId>(), Err(NotAnId::Secret), "{id:?}");
         }
     }
 }

@@ -323,6 +323,60 @@ fn what_is_no_command_is_wrong_usage() {
     assert_eq!(place.written(), Vec::<PathBuf>::new());
 }
 
+/// What others can read on a command line is at least not repeated into a log.
+#[test]
+fn keys_at_the_wrong_place_are_not_repeated() {
+    let place = Place::new();
+    for key in [
+        "lp_live_a1B2c3D4e5F6a1B2c3D4",
+        "sk-ant-a1B2c3D4e5F6a1B2c3D4",
+        "ghp_a1B2c3D4e5F6a1B2c3D4",
+        "AIzaa1B2c3D4e5F6a1B2c3D4",
+        "pat_a1B2c3D4e5F6a1B2c3D4a1B2c3D4",
+    ] {
+        let flag = format!("--{key}");
+        for arguments in [
+            &[key][..],
+            &["setup", key],
+            &["setup", "--token", key],
+            &["setup", "--unlock", key],
+            &["setup", "--workspace", key],
+            &["setup", "--token-file", key],
+            &["credentials", "rotate", "--token", key],
+            &["credentials", "rotate", key],
+            &["credentials", "password", "--password", key],
+            &["credentials", "password", key],
+            &["call", key],
+            &["call", "get_job", key],
+            &["tools", &flag],
+            &["--profile", key, "credentials"],
+            &["--home", key, "credentials"],
+        ] {
+            let ran = place.run(arguments);
+            assert_ne!(ran.code, Some(0), "{arguments:?}: {ran:?}");
+            for text in [&ran.stdout, &ran.stderr] {
+                assert!(!text.contains("5F6a1B2c3D4"), "{arguments:?}: {ran:?}");
+            }
+        }
+    }
+}
+
+/// A token in a workspace's place would go into addresses.
+#[test]
+fn a_token_is_no_workspace() {
+    let token = "pat_a1B2c3D4e5F6a1B2c3D4a1B2c3D4";
+    let place = Place::new();
+    let ran = place.run(&["setup", "--offline", "--workspace", token]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("revoke it"), "{ran:?}");
+    let mut env = crate::support::TestEnv::new();
+    env.set("LAYER_WORKSPACE_ID", token);
+    let before = env.requests().len();
+    let error = env.call("get_workspace_info", &serde_json::json!({})).setup_error("configuration");
+    assert!(error.message().contains("LAYER_WORKSPACE_ID"), "{}", error.message());
+    assert_eq!(env.requests().len(), before);
+}
+
 // ---- The sandbox ----
 
 #[test]

@@ -58,6 +58,46 @@ fn a_project_that_was_set_up_has_its_own_token_and_nothing_else() {
 }
 
 #[test]
+fn what_came_with_the_project_leads_nothing_astray_when_it_is_set_up() {
+    // A link in the home's place would take the store elsewhere.
+    let env = world();
+    let elsewhere = env.path("elsewhere");
+    fs::create_dir_all(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, project_home(&env)).unwrap();
+    let refused = setup(&env, &["--project"]);
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    assert!(refused.stderr.contains("is a link"), "{refused:#?}");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    // A `.gitignore` that lets the store into the repository, and settings.
+    for (planted, kept) in [
+        ("*\n!*\n", false),
+        ("*\n!secure/\n", false),
+        ("node_modules\n", false),
+        ("", false),
+        ("*\n!.gitignore\n!/config.toml\n", true),
+    ] {
+        let env = world();
+        let home = project_home(&env);
+        fs::create_dir(&home).unwrap();
+        fs::write(home.join(".gitignore"), planted).unwrap();
+        fs::write(home.join("config.toml"), "max_runs = 1\n").unwrap();
+        let done = setup(&env, &["--project"]);
+        assert_eq!(done.code, Some(0), "{done:#?}");
+        assert!(done.stderr.contains("config.toml` was there before"), "{done:#?}");
+        let now = fs::read_to_string(home.join(".gitignore")).unwrap();
+        assert_eq!(now, if kept { planted } else { "*\n" });
+        assert!(!setup(&env, &["--project"]).stderr.contains("was there before"));
+    }
+    let env = world();
+    fs::create_dir(project_home(&env)).unwrap();
+    fs::write(env.path("rules"), "*\n").unwrap();
+    let ignore = project_home(&env).join(".gitignore");
+    std::os::unix::fs::symlink(env.path("rules"), &ignore).unwrap();
+    assert_eq!(setup(&env, &["--project"]).code, Some(0));
+    assert!(fs::symlink_metadata(&ignore).unwrap().is_file());
+}
+
+#[test]
 fn a_home_that_came_with_the_project_is_ignored_and_named() {
     let env = world();
     let planted = project_home(&env);

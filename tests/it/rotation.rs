@@ -106,10 +106,10 @@ fn an_old_token_is_said_in_the_log_once_and_in_the_status() {
         let _ = client.call("get_workspace_info", &json!({}));
     }
     let log = fs::read_to_string(env.home().join("logs/layer-mcp.log")).unwrap();
-    assert_eq!(log.matches("older than 90 days").count(), 1, "{log}");
+    assert_eq!(log.matches("90 or more days ago").count(), 1, "{log}");
     let shown = env.run(&["credentials", "status", "--fail-if-older", "90"]);
-    refused_with(&shown, 1, "older than 90 days");
-    assert!(env.run(&["doctor"]).stdout.contains("older than 90 days"));
+    refused_with(&shown, 1, "90 or more days ago");
+    assert!(env.run(&["doctor"]).stdout.contains("90 or more days ago"));
     assert_eq!(status(&env)["rotation_due"], true);
 }
 
@@ -166,6 +166,17 @@ fn a_password_locks_the_store_and_is_taken_off_again() {
     env.unset("LAYER_MCP_PASSWORD");
     assert_eq!(status(&env)["unlock"], "device");
     assert_eq!(status(&env)["token"], "pat_Othe…");
+}
+
+#[test]
+fn a_file_with_the_token_is_named_when_it_is_not_needed_any_more() {
+    let env = TestEnv::with_store();
+    let file = env.path("token.txt");
+    fs::write(&file, OTHER_TOKEN).unwrap();
+    let path = file.to_str().unwrap();
+    let rotated = env.run(&["credentials", "rotate", "--offline", "--token-file", path]);
+    assert_eq!(rotated.code, Some(0), "{rotated:#?}");
+    assert!(rotated.stderr.contains("delete that file"), "{rotated:#?}");
 }
 
 /// Whoever says that it worked is believed, so no change may be lost to another.

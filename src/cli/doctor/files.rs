@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Check;
 use crate::config::{Config, names};
+use crate::credentials::ignores_all;
 use crate::files::OutputDir;
 
 #[cfg(unix)]
@@ -116,11 +117,11 @@ pub(super) fn ignored(config: &Config) -> Check {
     const NAME: &str = "gitignore";
     let secure = config.secure_dir();
     let file = secure.parent().unwrap_or(&config.home).join(".gitignore");
-    let remedy = "`layer-mcp setup` makes it anew when the file is removed.";
+    let remedy = "Write a line `*` into it and take the lines with `!` out, or run `layer-mcp \
+                  setup` again.";
+    let is_file = || fs::symlink_metadata(&file).is_ok_and(|facts| facts.is_file());
     match fs::read_to_string(&file) {
-        Ok(text) if text.lines().any(|line| line.trim() == "*") => {
-            Check::ok(NAME, "the home ignores itself")
-        }
+        Ok(text) if ignores_all(&text) && is_file() => Check::ok(NAME, "the home ignores itself"),
         Ok(_) => Check::failed(NAME, format!("`{}` does not ignore all", file.display()), remedy),
         Err(_) if !secure.exists() => Check::ok(NAME, "nothing to ignore yet"),
         Err(_) => Check::failed(

@@ -64,6 +64,15 @@ impl Folder {
         read_private(&self.path.join(name), most)
     }
 
+    /// Reads a file that others may see.
+    pub(in crate::credentials) fn read_shared(
+        &self,
+        name: &str,
+        most: usize,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.read(name, most)
+    }
+
     /// Creates a file that must not exist yet, writes it, and sees it to the disk.
     pub(in crate::credentials) fn create(
         &self,

@@ -114,6 +114,22 @@ impl Folder {
         read_bounded(&file, most).map(Some).map_err(failed("read", &path))
     }
 
+    /// Reads a file that others may see: no link, of at most `most` bytes.
+    pub(in crate::credentials) fn read_shared(
+        &self,
+        name: &str,
+        most: usize,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let path = self.path.join(name);
+        let Some(file) = self.open_at(name, OFlags::RDONLY | OFlags::NONBLOCK, &path)? else {
+            return Ok(None);
+        };
+        if !file.metadata().map_err(failed("examine", &path))?.is_file() {
+            return Err(refused(&path, PermissionProblem::NotAFile));
+        }
+        read_bounded(&file, most).map(Some).map_err(failed("read", &path))
+    }
+
     /// Creates a private file that must not exist yet, writes it, and sees it to the disk.
     pub(in crate::credentials) fn create(
         &self,
