@@ -228,7 +228,8 @@ fn trail(config: &Config, key: Option<&SealKey>) -> Check {
                 Some(note) => Check::warning(
                     NAME,
                     format!("{} lines; {note}", report.lines),
-                    "Nothing is to be done if you moved or emptied the trail yourself.",
+                    "Usual after you moved or emptied the trail, and with several profiles or a token \
+                     from the environment; otherwise find out who did.",
                 ),
             },
             Some(first) => Check::failed(

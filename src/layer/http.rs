@@ -499,7 +499,12 @@ fn cause(error: &dyn std::error::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    clean_line(&innermost.to_string(), 160)
+    let text = clean_line(&innermost.to_string(), 160);
+    // How the connector speaks of a proxy that opens no way to the service.
+    match text.strip_prefix("tunnel error: ") {
+        Some(why) => format!("the proxy opened no way to it: {why}"),
+        None => text,
+    }
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {

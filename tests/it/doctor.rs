@@ -206,3 +206,21 @@ fn a_token_in_the_environment_beside_a_store_is_a_warning() {
         ("warning", &true.into())
     );
 }
+
+/// What lies behind a link is looked at, and left as it is.
+#[test]
+fn a_home_behind_a_link_is_looked_at_and_not_changed() {
+    let env = TestEnv::with_store();
+    let real = env.path("real home");
+    fs::rename(env.home(), &real).unwrap();
+    std::os::unix::fs::symlink(&real, env.home()).unwrap();
+    let open = real.join("journal.db");
+    fs::write(&open, "").unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    for arguments in [&["doctor"][..], &["doctor", "--fix"]] {
+        let looked = env.run(arguments);
+        assert_eq!(looked.code, Some(1), "{looked:#?}");
+        assert!(looked.stdout.contains("1 open to others"), "{looked:#?}");
+        assert_eq!(fs::metadata(&open).unwrap().permissions().mode() & 0o777, 0o644);
+    }
+}

@@ -261,6 +261,16 @@ impl ForwardProxy {
     }
 }
 
+/// Browsers and curl write the keys of their connections into the file of this variable.
+#[test]
+fn no_variable_makes_the_program_tell_the_keys_of_its_connections() {
+    let mut env = TestEnv::with_token(TOKEN);
+    let keys = env.path("keys.log");
+    env.set("SSLKEYLOGFILE", keys.clone());
+    let _ = env.call("list_models", &json!({})).done();
+    assert!(!keys.exists());
+}
+
 #[test]
 fn through_a_proxy_all_goes_to_the_listed_hosts_and_the_proxy_learns_nothing() {
     // By name, a proxy in the user's own network is looked up like any host.
@@ -325,6 +335,8 @@ fn a_proxy_that_does_not_help_is_an_error_that_names_it() {
         assert!(!format!("{outcome:?}").contains("hunter22"), "{outcome:#?}");
         let error = outcome.error("network").says("not_charged", true);
         assert!(error.next_step().contains("proxy"), "{}", error.next_step());
+        let refused = port == refuses || port == no_proxy;
+        assert_eq!(error.message().contains("proxy"), refused, "{}", error.message());
     }
     assert_eq!(env.requests().len(), 0);
     // The hosts of NO_PROXY are reached directly.

@@ -17,7 +17,10 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
     let mut open = Vec::new();
     let mut foreign = Vec::new();
     let mut seen = 0_usize;
+    let mut unread = Vec::new();
     let mut folders = Vec::new();
+    // What lies behind a link of the user's may be more than a home.
+    let linked = config.home.is_symlink();
     let mut judge = |path: PathBuf, folders: &mut Vec<PathBuf>| {
         // Links are judged by those who follow them.
         let Ok(facts) = fs::symlink_metadata(&path) else { return };
@@ -30,7 +33,7 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
             foreign.push(path.clone());
         }
         // A file with a further name may lie outside the home too.
-        let may_fix = fix && ours && (facts.is_dir() || facts.nlink() == 1);
+        let may_fix = fix && ours && !linked && (facts.is_dir() || facts.nlink() == 1);
         let forbidden = match path.file_name().is_some_and(|name| name == "config.toml") {
             true => 0o022,
             false => 0o077,
@@ -47,14 +50,18 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
         }
     };
     judge(config.unlock.device_key.clone(), &mut folders);
-    judge(config.home.clone(), &mut folders);
+    judge(config.home.canonicalize().unwrap_or_else(|_| config.home.clone()), &mut folders);
     if let Some(found) = config.project_home.as_ref().filter(|found| found.trusted) {
         judge(found.home.clone(), &mut folders);
     }
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            judge(entry.path(), &mut folders);
+        match fs::read_dir(&folder) {
+            Ok(entries) => {
+                for entry in entries.flatten() {
+                    judge(entry.path(), &mut folders);
+                }
+            }
+            Err(_) => unread.push(folder),
         }
     }
     let first = |paths: &[PathBuf]| {
@@ -65,12 +72,16 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
     Some(if !foreign.is_empty() {
         let message = format!("{} of another user: {}", foreign.len(), first(&foreign));
         Check::failed(NAME, message, "Run layer-mcp as one user, or set `LAYER_MCP_HOME`.")
+    } else if !unread.is_empty() {
+        let message = format!("{} that can't be looked into: {}", unread.len(), first(&unread));
+        Check::failed(NAME, message, "Run `chmod u+rwx` on it, or find out whose it is.")
     } else if !open.is_empty() {
         let message = format!("{} open to others: {}", open.len(), first(&open));
         let remedy = match fix {
             false => "Run `layer-mcp doctor --fix`.",
             true => {
-                "Correct them by hand: they have a further name elsewhere, or can't be changed."
+                "Correct them by hand: they have a further name elsewhere, lie behind a link, or \
+                 can't be changed."
             }
         };
         Check::failed(NAME, message, remedy)
