@@ -98,6 +98,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         transparent: false,
         tileable: false,
         duration: None,
+        references: Vec::new(),
         save_to: None,
         variation: false,
         quote_id: None,

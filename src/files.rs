@@ -50,8 +50,8 @@ use name::Wish;
 /// The usual `limit` of [`OutputDir::begin`]: 512 MiB.
 pub const DOWNLOAD_LIMIT: u64 = 512 * 1024 * 1024;
 
-/// The usual `max_bytes` of [`OutputDir::read`] for an upload: 64 MB.
-pub const UPLOAD_LIMIT: u64 = 64_000_000;
+/// A pattern gives no more files than this, and one.
+pub const MOST_MATCHES: usize = 1_000;
 
 /// The folder that assets may be written to and read from, held open.
 ///
@@ -302,6 +302,44 @@ impl OutputDir {
         let saved = SavedFile::of(path, &mut Cursor::new(&bytes), media)
             .map_err(|error| FileError::from_read(&shown, error))?;
         Ok((saved, bytes))
+    }
+
+    /// The paths, relative to the folder and sorted, of the plain files whose name fits the last
+    /// part of `pattern`, in which `*` stands for any characters and `?` for one. At most
+    /// [`MOST_MATCHES`] of them.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect) for the folder; [`FileError::PathRefused`] for a `*` or `?`
+    /// in its name.
+    pub fn matching(&self, pattern: &str) -> Result<Vec<String>, FileError> {
+        let refused = |refusal| FileError::PathRefused { path: shown(pattern), refusal };
+        let split = name::split(pattern).map_err(refused)?;
+        let parts = if split.absolute {
+            name::strip_root(&split.parts, &self.roots()).ok_or(refused(Refusal::Outside))?
+        } else {
+            &split.parts
+        };
+        let Some((name, folder)) = parts.split_last() else {
+            return Err(refused(Refusal::NotAFile));
+        };
+        name::judge_existing(folder).map_err(refused)?;
+        let failed = |error| FileError::from_read(&shown(pattern), error);
+        let mut found = Vec::new();
+        for entry in self.open_folder(folder).map_err(failed)?.entries().map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(candidate) = entry.file_name().into_string() else { continue };
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if is_file && !candidate.starts_with('.') && name::fits(&candidate, name) {
+                let path: Vec<&str> =
+                    folder.iter().map(String::as_str).chain([candidate.as_str()]).collect();
+                found.push(path.join("/"));
+            }
+            if found.len() > MOST_MATCHES {
+                break;
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
     }
 
     /// [`preview()`] of the picture at `path`, of at most 256 MiB on the disk.

@@ -21,7 +21,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Row, Sqlite, Transaction};
 
 use crate::files::SavedFile;
-use crate::layer::{CreativeUnits, InferenceId, Output};
+use crate::layer::{CreativeUnits, FileId, InferenceId, Output, WorkspaceId};
 
 /// The journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -364,6 +364,55 @@ impl Journal {
             .bind(holder)
             .execute(&self.pool)
             .await?;
+        Ok(())
+    }
+
+    /// The file at Layer with this content, when it was sent there before.
+    pub async fn uploaded(
+        &self,
+        origin: &str,
+        workspace: &WorkspaceId,
+        sha256: &str,
+    ) -> Result<Option<FileId>, JournalError> {
+        let found: Option<String> = sqlx::query_scalar(
+            "SELECT file FROM uploads WHERE origin = ? AND workspace = ? AND sha256 = ?",
+        )
+        .bind(origin)
+        .bind(workspace.as_str())
+        .bind(sha256)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found.and_then(|file| file.parse().ok()))
+    }
+
+    /// Keeps where a content lies at Layer.
+    pub async fn record_upload(
+        &self,
+        origin: &str,
+        workspace: &WorkspaceId,
+        sha256: &str,
+        file: &FileId,
+        now: Timestamp,
+    ) -> Result<(), JournalError> {
+        sqlx::query("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?)")
+            .bind(origin)
+            .bind(workspace.as_str())
+            .bind(sha256)
+            .bind(file.as_str())
+            .bind(now.as_millisecond())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// These files can't be referred to any more: their contents are to be sent again.
+    pub async fn forget_uploads(&self, files: &[&FileId]) -> Result<(), JournalError> {
+        for file in files {
+            sqlx::query("DELETE FROM uploads WHERE file = ?")
+                .bind(file.as_str())
+                .execute(&self.pool)
+                .await?;
+        }
         Ok(())
     }
 

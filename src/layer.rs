@@ -13,6 +13,7 @@ mod model;
 #[cfg(test)]
 mod stalled_tests;
 mod units;
+mod upload;
 mod wire;
 mod workspace;
 
@@ -23,16 +24,18 @@ pub use http::{ApiBase, Connectivity, NotAnApiBase, ProxyChoice, TimeLimits, Tru
 pub use ids::{FileId, InferenceId, ModelId, NotAnId, WorkspaceId};
 pub use inference::{
     CancelOutcome, Completed, Failure, Inference, InferenceRequest, Normalized, Output, Price,
-    Quality, RunStatus, Started,
+    Quality, Reference, RunStatus, Started,
 };
-pub use model::{Capabilities, Modality, Model, UseCase};
+pub use model::{Capabilities, Modality, Model, ModelDetails, UseCase};
 pub use units::{CreativeUnits, NotAnAmount};
+pub use upload::{LARGEST_UPLOAD, UPLOAD_TYPES, Upload};
 pub use workspace::Workspace;
 
 use serde_json::Value;
 
 use crate::audit::AuditTrail;
 use crate::credentials::token::ApiToken;
+use hosts::HostPolicy;
 
 /// All that a client needs to know.
 #[derive(Clone, Debug)]
@@ -51,6 +54,7 @@ pub struct LayerSettings {
 pub struct LayerClient {
     http: http::Http,
     downloads: download::Downloads,
+    uploads: upload::Uploads,
     origin: String,
 }
 
@@ -64,15 +68,15 @@ impl LayerClient {
     /// # Errors
     /// [`ApiErrorKind::Configuration`] when the certificates or the proxy can't be used.
     pub fn new(settings: LayerSettings, token: ApiToken) -> Result<Self, ApiError> {
-        let hosts = hosts::HostPolicy::new(settings.base.url(), settings.allowed_hosts)?;
+        let LayerSettings { base, connectivity, allowed_hosts, audit } = settings;
+        let hosts = |built_in| HostPolicy::new(built_in, base.url(), allowed_hosts.clone());
+        let media = hosts(hosts::MEDIA_HOST)?;
+        let storage = hosts(hosts::STORAGE_HOST)?;
         Ok(Self {
-            origin: settings.base.origin(),
-            downloads: download::Downloads::new(
-                &settings.connectivity,
-                hosts,
-                settings.audit.clone(),
-            )?,
-            http: http::Http::new(&settings.connectivity, settings.base, token, settings.audit)?,
+            origin: base.origin(),
+            downloads: download::Downloads::new(&connectivity, media, audit.clone())?,
+            uploads: upload::Uploads::new(&connectivity, storage, audit.clone())?,
+            http: http::Http::new(&connectivity, base, token, audit)?,
         })
     }
 
@@ -95,6 +99,21 @@ impl LayerClient {
     /// The whole catalogue of a workspace, in Layer's order, which is a recommendation.
     pub async fn models(&self, workspace: &WorkspaceId) -> Result<Vec<Model>, ApiError> {
         self.all_pages(&["workspaces", workspace.as_str(), "models"], wire::models).await
+    }
+
+    /// What one model's own page tells; nothing where there is no such page, which Layer does not
+    /// document.
+    pub async fn model_details(
+        &self,
+        workspace: &WorkspaceId,
+        model: &ModelId,
+    ) -> Result<ModelDetails, ApiError> {
+        let path = ["workspaces", workspace.as_str(), "models", model.as_str()];
+        match self.http.get(&path, &[]).await {
+            Ok(body) => Ok(wire::model_details(&body)),
+            Err(error) if matches!(error.status, Some(404 | 405)) => Ok(ModelDetails::default()),
+            Err(error) => Err(error),
+        }
     }
 
     /// What a request would cost. Free.
@@ -151,6 +170,23 @@ impl LayerClient {
     /// Opens a finished file. The token stays here.
     pub async fn download(&self, output: &Output) -> Result<Download, ApiError> {
         self.downloads.open(&output.url).await
+    }
+
+    /// Sends a local file to the workspace. Free, and ready to be referred to when this returns.
+    pub async fn upload(&self, workspace: &WorkspaceId, file: &Upload) -> Result<FileId, ApiError> {
+        let path = ["workspaces", workspace.as_str(), "files", "upload-url"];
+        let body = wire::UploadBody::of(file);
+        let mut again = true;
+        loop {
+            let answer = self.http.ask(&path, &body).await?;
+            let ticket = wire::ticket(&answer).map_err(unexpected)?;
+            match self.uploads.send(&ticket, file).await {
+                Ok(()) => return Ok(ticket.file),
+                // An address lives for 15 minutes and a session for a week; a new one costs nothing.
+                Err(upload::NotSent { gone: true, .. }) if again => again = false,
+                Err(not_sent) => return Err(not_sent.error),
+            }
+        }
     }
 
     async fn all_pages<T>(

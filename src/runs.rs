@@ -7,6 +7,7 @@ mod access;
 mod choose;
 mod error;
 mod place;
+mod references;
 mod report;
 mod request;
 mod view;
@@ -14,6 +15,7 @@ mod wait;
 mod work;
 
 pub use error::{ErrorReport, Money, RunError, SetupProblem};
+pub use references::Uploaded;
 pub use report::{FileReport, JobReport, JobStatus};
 pub use request::{AssetRequest, Count, Limit, Pixels, Prompt, Seconds, Seed, WaitSeconds};
 pub use wait::{Patience, Progress, ProgressSink};
@@ -40,6 +42,7 @@ use crate::layer::{
 use crate::redact::Redactor;
 use choose::{Choice, choose};
 use place::{Place, off_the_reactor};
+use references::Found;
 use work::{Begin, Stage};
 
 /// The user's limits. No tool can change them.
@@ -121,6 +124,8 @@ pub const SANDBOX_ORIGIN: &str = "sandbox";
 
 /// How long the same request is answered with the same job.
 const SAME_REQUEST: SignedDuration = SignedDuration::from_hours(24);
+/// Layer's estimate takes no files (Layer REST reference, estimate).
+const UNPRICED: &str = "Layer's estimate can't include references; the charge may be higher.";
 /// How long a quoted price holds.
 const QUOTE: SignedDuration = SignedDuration::from_mins(15);
 
@@ -129,8 +134,12 @@ struct Prepared {
     connection: Arc<Connection>,
     workspace: WorkspaceId,
     choice: Choice,
+    /// Without its references until they are at Layer.
     inference: InferenceRequest,
     fingerprint: Fingerprint,
+    references: Vec<Found>,
+    /// What each reference is for, in the model's words.
+    roles: Vec<String>,
 }
 
 /// A price with the right to hold us to it.
@@ -148,6 +157,8 @@ pub struct QuoteReport {
     pub model: Model,
     /// Half a sentence.
     pub reason: String,
+    /// What the price does not include, as a sentence.
+    pub unpriced: Option<&'static str>,
 }
 
 /// The paying workspace and its neighbours.
@@ -225,6 +236,7 @@ impl Runs {
             expires_at: quote.expires_at,
             model: prepared.choice.model,
             reason: prepared.choice.reason,
+            unpriced: (!prepared.references.is_empty()).then_some(UNPRICED),
         })
     }
 
@@ -242,7 +254,7 @@ impl Runs {
         // A place that can't be used is the cheapest thing to find out.
         let place = Place::open(self.output_dir()?, save_to.clone(), prompt, count).await?;
         let deadline = patience.before_a_start();
-        let prepared = within(deadline, self.prepare(request)).await?;
+        let mut prepared = within(deadline, self.prepare(request)).await?;
         let since = (!request.variation).then(|| self.inner.now() - SAME_REQUEST);
         let journal = self.inner.journal().await?;
         if let Some(since) = since {
@@ -254,6 +266,9 @@ impl Runs {
         place.check(prepared.choice.modality).await?;
         let price = within(deadline, self.price(&prepared)).await?;
         self.allow(request, &prepared, price).await?;
+        let Prepared { connection, workspace, references, roles, .. } = &prepared;
+        let brought = self.bring(connection, workspace, references, roles);
+        prepared.inference.references = within(deadline, brought).await?;
         let new = self.new_job(&prepared, price, save_to.clone(), &place);
         // What can't be recorded is not bought.
         let event = Event::new("purchase.request")
@@ -275,6 +290,10 @@ impl Runs {
         let waited = self.wait(&id, stage, patience.since(began), progress).await;
         let job = self.known_job(&id).await?;
         let chosen = format!("Model `{}` ({}).", prepared.choice.model.id, prepared.choice.reason);
+        let chosen = match prepared.references.is_empty() {
+            true => chosen,
+            false => format!("{chosen} {UNPRICED}"),
+        };
         self.answer(job, waited, &chosen)
     }
 
@@ -380,8 +399,18 @@ impl Runs {
         let models = self.catalogue(&connection, &workspace).await?;
         let choice = choose(request, &models)?;
         let inference = request.inference(&choice)?;
-        let fingerprint = Fingerprint::of(&connection.origin, &workspace, &inference);
-        Ok(Prepared { connection, workspace, choice, inference, fingerprint })
+        let references = self.find(&request.references).await?;
+        let keys: Vec<&str> = references.iter().map(|one| one.key.as_str()).collect();
+        let fingerprint = Fingerprint::of(&connection.origin, &workspace, &inference, &keys);
+        let roles = match references.as_slice() {
+            [] => Vec::new(),
+            some => {
+                let model = &choice.model;
+                let details = connection.client.model_details(&workspace, &model.id).await;
+                references::roles(some, model, choice.modality, &details.map_err(api)?)?
+            }
+        };
+        Ok(Prepared { connection, workspace, choice, inference, fingerprint, references, roles })
     }
 
     async fn price(&self, prepared: &Prepared) -> Result<Price, RunError> {

@@ -370,6 +370,29 @@ pub(crate) fn judge_existing(parts: &[String]) -> Result<(), Refusal> {
 }
 
 /// Control characters, and the invisible ones that can hide or reorder text.
+/// Whether a name fits a pattern with `*` and `?`.
+pub(crate) fn fits(name: &str, pattern: &str) -> bool {
+    let (name, pattern): (Vec<char>, Vec<char>) =
+        (name.chars().collect(), pattern.chars().collect());
+    // Whether what was read of the pattern so far fits the first so many characters of the name.
+    let mut fitting: Vec<bool> = (0..=name.len()).map(|length| length == 0).collect();
+    for part in pattern {
+        let before = fitting.clone();
+        let mut reached = false;
+        for (at, fits) in fitting.iter_mut().enumerate() {
+            let one_less =
+                at.checked_sub(1).and_then(|less| Some((before.get(less)?, name.get(less)?)));
+            reached |= before.get(at).copied().unwrap_or_default();
+            *fits = match part {
+                '*' => reached,
+                '?' => one_less.is_some_and(|(fits, _)| *fits),
+                letter => one_less.is_some_and(|(fits, found)| *fits && *found == letter),
+            };
+        }
+    }
+    fitting.last().copied().unwrap_or_default()
+}
+
 pub(crate) fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -768,6 +791,25 @@ mod tests {
         }
         for path in ["C:\\Users\\a", "D:\\game", "C:\\windowsill", "\\\\?\\D:\\game"] {
             assert!(!is_system_folder(path, true), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_fits_as_in_a_shell() {
+        for (name, pattern, expected) in [
+            ("hero.png", "*.png", true),
+            ("hero.png", "h*o.p?g", true),
+            ("hero.png", "*", true),
+            ("hero.png", "hero.png", true),
+            ("hero.png", "**png", true),
+            ("hero.png", "?", false),
+            ("hero.png", "*.jpg", false),
+            ("hero.png", "ero.png", false),
+            ("h\u{e4}ro.png", "h?ro.*", true),
+            ("", "*", true),
+            ("", "?", false),
+        ] {
+            assert_eq!(fits(name, pattern), expected, "{name} {pattern}");
         }
     }
 

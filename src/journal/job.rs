@@ -78,10 +78,20 @@ impl fmt::Debug for JobId {
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// The fingerprint of a request as the user made it.
-    pub fn of(origin: &str, workspace: &WorkspaceId, request: &InferenceRequest) -> Self {
+    /// The fingerprint of a request as the user made it, without its references; `references`
+    /// has what makes each of them the same, such as the hash of its content.
+    pub fn of(
+        origin: &str,
+        workspace: &WorkspaceId,
+        request: &InferenceRequest,
+        references: &[&str],
+    ) -> Self {
         // Serde writes the fields in the order of the struct, so equal requests are equal bytes.
-        let canonical = serde_json::json!([1, origin, workspace, request]).to_string();
+        let canonical = match references {
+            [] => serde_json::json!([1, origin, workspace, request]),
+            some => serde_json::json!([1, origin, workspace, request, some]),
+        };
+        let canonical = canonical.to_string();
         let digest = Sha256::digest(canonical.as_bytes());
         Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }

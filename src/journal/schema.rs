@@ -5,8 +5,9 @@ use sqlx::sqlite::SqlitePool;
 use super::JournalError;
 
 /// Statements that lead from one version to the next. Never edited, only added to.
-const STEPS: &[&[&str]] = &[&[
-    "CREATE TABLE jobs (
+const STEPS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE jobs (
         id TEXT PRIMARY KEY,
         created_at BIGINT NOT NULL,
         updated_at BIGINT NOT NULL,
@@ -32,15 +33,25 @@ const STEPS: &[&[&str]] = &[&[
         adjusted TEXT,
         failure TEXT
     )",
-    "CREATE INDEX jobs_by_time ON jobs (created_at)",
-    "CREATE INDEX jobs_by_request ON jobs (fingerprint, created_at)",
-    "CREATE TABLE quotes (
+        "CREATE INDEX jobs_by_time ON jobs (created_at)",
+        "CREATE INDEX jobs_by_request ON jobs (fingerprint, created_at)",
+        "CREATE TABLE quotes (
         id TEXT PRIMARY KEY,
         fingerprint TEXT NOT NULL,
         estimated BIGINT NOT NULL,
         expires_at BIGINT NOT NULL
     )",
-]];
+    ],
+    // What lies at Layer already, by its content.
+    &["CREATE TABLE uploads (
+        origin TEXT NOT NULL,
+        workspace TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        file TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        PRIMARY KEY (origin, workspace, sha256)
+    )"],
+];
 
 /// Brings the tables to the newest version. Several processes may try at once.
 pub(super) async fn bring_up_to_date(pool: &SqlitePool) -> Result<(), JournalError> {

@@ -19,7 +19,7 @@ fn new_job(prompt: &str, price: f64) -> NewJob {
     NewJob {
         id: JobId::random(),
         origin: "https://api".to_owned(),
-        fingerprint: Fingerprint::of("https://api", &workspace, &request(prompt)),
+        fingerprint: Fingerprint::of("https://api", &workspace, &request(prompt), &[]),
         workspace,
         request: request(prompt),
         model_name: "FLUX".to_owned(),

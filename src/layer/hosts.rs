@@ -13,7 +13,9 @@ use url::{Host, Url};
 use super::error::{ApiError, ApiErrorKind, Reached};
 
 /// Where Layer serves finished files.
-const MEDIA_HOST: &str = "media.app.layer.ai";
+pub(super) const MEDIA_HOST: &str = "media.app.layer.ai";
+/// Where Layer takes files. Anyone can own a place there, so nothing is fetched from it.
+pub(super) const STORAGE_HOST: &str = "storage.googleapis.com";
 
 /// A host that the user added to the list, with a port or for every port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,15 +45,21 @@ impl FromStr for AllowedHost {
     }
 }
 
-/// The list of hosts from which files are fetched.
+/// The list of hosts from which files are fetched, or to which they are sent.
 #[derive(Clone, Debug)]
 pub(super) struct HostPolicy {
+    /// The one host that needs no word of the user.
+    built_in: &'static str,
     api: AllowedHost,
     extra: Arc<[AllowedHost]>,
 }
 
 impl HostPolicy {
-    pub(super) fn new(api: &Url, extra: Vec<AllowedHost>) -> Result<Self, ApiError> {
+    pub(super) fn new(
+        built_in: &'static str,
+        api: &Url,
+        extra: Vec<AllowedHost>,
+    ) -> Result<Self, ApiError> {
         let host = api.host().map(|host| host.to_owned()).ok_or_else(|| {
             ApiError::new(
                 ApiErrorKind::Configuration,
@@ -60,7 +68,7 @@ impl HostPolicy {
             )
         })?;
         let api = AllowedHost { host, port: api.port_or_known_default() };
-        Ok(Self { api, extra: extra.into() })
+        Ok(Self { built_in, api, extra: extra.into() })
     }
 
     /// Refuses every address that is not https on a host of the list.
@@ -90,9 +98,9 @@ impl HostPolicy {
         if address.is_some_and(|address| !is_public(address)) {
             return blocked(format!("the file's address `{name}` is not on the public internet"));
         }
-        let is_media = matches!(host, Host::Domain(domain) if is_layers(domain))
+        let is_built_in = matches!(host, Host::Domain(domain) if self.is_built_in(domain))
             && url.port_or_known_default() == Some(443);
-        if is_media {
+        if is_built_in {
             return Ok(());
         }
         blocked(format!("the file lies on `{name}`, which is not on the list of allowed hosts"))
@@ -105,16 +113,16 @@ impl HostPolicy {
         })
     }
 
+    /// A host that serves without the user having named it.
+    fn is_built_in(&self, name: &str) -> bool {
+        name.eq_ignore_ascii_case(self.built_in)
+    }
+
     fn trusts_name(&self, name: &str) -> bool {
         std::iter::once(&self.api)
             .chain(self.extra.iter())
             .any(|allowed| matches!(&allowed.host, Host::Domain(domain) if domain == name))
     }
-}
-
-/// The hosts from which files come without the user having named them.
-fn is_layers(name: &str) -> bool {
-    name.eq_ignore_ascii_case(MEDIA_HOST)
 }
 
 /// A resolver that hands out only public addresses for a name of Layer's, so that one that is made
@@ -144,7 +152,8 @@ impl PublicOnly {
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
-        let any_address = !is_layers(name.as_str()) || self.hosts.trusts_name(name.as_str());
+        let any_address =
+            !self.hosts.is_built_in(name.as_str()) || self.hosts.trusts_name(name.as_str());
         let found = (self.look_up)(name.as_str().to_owned());
         Box::pin(async move {
             let found = found.await?;
@@ -208,7 +217,24 @@ mod tests {
 
     fn policy(extra: &[&str]) -> HostPolicy {
         let extra = extra.iter().map(|host| host.parse().unwrap()).collect();
-        HostPolicy::new(&Url::parse("https://api.app.layer.ai").unwrap(), extra).unwrap()
+        HostPolicy::new(MEDIA_HOST, &Url::parse("https://api.app.layer.ai").unwrap(), extra)
+            .unwrap()
+    }
+
+    #[test]
+    fn files_are_fetched_from_and_sent_to_hosts_of_their_own() {
+        let api = Url::parse("https://api.app.layer.ai").unwrap();
+        let hosts = [MEDIA_HOST, STORAGE_HOST];
+        for built_in in hosts {
+            let policy = HostPolicy::new(built_in, &api, Vec::new()).unwrap();
+            for host in hosts {
+                let url = Url::parse(&format!("https://{host}/x")).unwrap();
+                assert_eq!(policy.check(&url).is_ok(), host == built_in, "{built_in} {host}");
+            }
+            assert!(
+                policy.check(&Url::parse("https://x.storage.googleapis.com/").unwrap()).is_err()
+            );
+        }
     }
 
     #[test]

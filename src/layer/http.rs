@@ -373,7 +373,9 @@ impl Http {
 /// The address of a call with its ids left out.
 fn route(path: &[&str]) -> String {
     let named = |part: &&str| match *part {
-        "workspaces" | "models" | "inferences" | "estimate" | "cancel" => (*part).to_owned(),
+        "workspaces" | "models" | "inferences" | "estimate" | "cancel" | "files" | "upload-url" => {
+            (*part).to_owned()
+        }
         _ => "{id}".to_owned(),
     };
     format!("/api/v1/{}", path.iter().map(named).collect::<Vec<_>>().join("/"))
@@ -391,7 +393,7 @@ fn to_json(body: &impl Serialize) -> Result<Vec<u8>, ApiError> {
 
 /// How long to wait before the next try: what the service asked for, held between 1 and 60
 /// seconds, else a random part of a growing interval, so that many clients don't come back at once.
-fn pause_before(tried: u32, asked: Option<Duration>) -> Duration {
+pub(super) fn pause_before(tried: u32, asked: Option<Duration>) -> Duration {
     match asked {
         Some(asked) => asked.clamp(Duration::from_secs(1), Duration::from_secs(60)),
         None => {
@@ -517,7 +519,7 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
 }
 
 /// `Retry-After` in either form (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -35,6 +35,19 @@ pub struct InferenceRequest {
     pub tileability: bool,
     /// Length in seconds, for video and audio.
     pub duration_seconds: Option<f64>,
+    /// Files to go by, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Reference>,
+}
+
+/// A file that a run goes by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The file, at Layer.
+    pub file: FileId,
+    /// What it is for, in the word that the model knows: `reference_image`, `first_frame` and so
+    /// on. Words changed over time and differ between models.
+    pub role: String,
 }
 
 impl InferenceRequest {
@@ -52,6 +65,7 @@ impl InferenceRequest {
             transparency: false,
             tileability: false,
             duration_seconds: None,
+            references: Vec::new(),
         }
     }
 }

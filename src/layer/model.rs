@@ -57,9 +57,27 @@ impl Modality {
 pub enum UseCase {
     #[default]
     TextToImage,
+    ImageEditing,
+    Inpainting,
+    Reframing,
+    MultiAngle,
+    SplitIntoLayers,
+    Upscaling,
+    BackgroundRemoval,
+    Vectorization,
+    Segment,
     TextToVideo,
+    ImageToVideo,
+    VideoEditing,
+    VideoExtend,
     #[serde(rename = "text_to_3d")]
     TextTo3d,
+    #[serde(rename = "image_to_3d")]
+    ImageTo3d,
+    Remesh,
+    Retexture,
+    Rig,
+    Animate,
     TextToSpeech,
     SoundEffects,
     Music,
@@ -67,10 +85,27 @@ pub enum UseCase {
 
 impl UseCase {
     /// All of them, in the order in which they are offered.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 23] = [
         Self::TextToImage,
+        Self::ImageEditing,
+        Self::Inpainting,
+        Self::Reframing,
+        Self::MultiAngle,
+        Self::SplitIntoLayers,
+        Self::Upscaling,
+        Self::BackgroundRemoval,
+        Self::Vectorization,
+        Self::Segment,
         Self::TextToVideo,
+        Self::ImageToVideo,
+        Self::VideoEditing,
+        Self::VideoExtend,
         Self::TextTo3d,
+        Self::ImageTo3d,
+        Self::Remesh,
+        Self::Retexture,
+        Self::Rig,
+        Self::Animate,
         Self::TextToSpeech,
         Self::SoundEffects,
         Self::Music,
@@ -80,8 +115,25 @@ impl UseCase {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TextToImage => "text_to_image",
+            Self::ImageEditing => "image_editing",
+            Self::Inpainting => "inpainting",
+            Self::Reframing => "reframing",
+            Self::MultiAngle => "multi_angle",
+            Self::SplitIntoLayers => "split_into_layers",
+            Self::Upscaling => "upscaling",
+            Self::BackgroundRemoval => "background_removal",
+            Self::Vectorization => "vectorization",
+            Self::Segment => "segment",
             Self::TextToVideo => "text_to_video",
+            Self::ImageToVideo => "image_to_video",
+            Self::VideoEditing => "video_editing",
+            Self::VideoExtend => "video_extend",
             Self::TextTo3d => "text_to_3d",
+            Self::ImageTo3d => "image_to_3d",
+            Self::Remesh => "remesh",
+            Self::Retexture => "retexture",
+            Self::Rig => "rig",
+            Self::Animate => "animate",
             Self::TextToSpeech => "text_to_speech",
             Self::SoundEffects => "sound_effects",
             Self::Music => "music",
@@ -91,47 +143,71 @@ impl UseCase {
     /// What comes out of it.
     pub fn modality(self) -> Modality {
         match self {
-            Self::TextToImage => Modality::Image,
-            Self::TextToVideo => Modality::Video,
-            Self::TextTo3d => Modality::ThreeD,
+            Self::TextToImage
+            | Self::ImageEditing
+            | Self::Inpainting
+            | Self::Reframing
+            | Self::MultiAngle
+            | Self::SplitIntoLayers
+            | Self::Upscaling
+            | Self::BackgroundRemoval
+            | Self::Vectorization
+            | Self::Segment => Modality::Image,
+            Self::TextToVideo | Self::ImageToVideo | Self::VideoEditing | Self::VideoExtend => {
+                Modality::Video
+            }
+            Self::TextTo3d
+            | Self::ImageTo3d
+            | Self::Remesh
+            | Self::Retexture
+            | Self::Rig
+            | Self::Animate => Modality::ThreeD,
             Self::TextToSpeech | Self::SoundEffects | Self::Music => Modality::Audio,
         }
+    }
+
+    /// True when it works on a file that the request refers to.
+    pub fn needs_a_file(self) -> bool {
+        !matches!(
+            self,
+            Self::TextToImage
+                | Self::TextToVideo
+                | Self::TextTo3d
+                | Self::TextToSpeech
+                | Self::SoundEffects
+                | Self::Music
+        )
     }
 
     /// The capability names under which models have been seen to list it.
     fn capability_names(self) -> &'static [&'static str] {
         match self {
             Self::TextToImage => &["text_to_image"],
+            Self::ImageEditing => &["image_editing"],
+            Self::Inpainting => &["inpainting"],
+            Self::Reframing => &["reframing", "outpainting"],
+            Self::MultiAngle => &["multi_angle", "camera_transform"],
+            Self::SplitIntoLayers => &["split_into_layers"],
+            Self::Upscaling => &["upscaling"],
+            Self::BackgroundRemoval => &["background_removal"],
+            Self::Vectorization => &["vectorization"],
+            Self::Segment => &["segment"],
             Self::TextToVideo => &["text_to_video"],
+            Self::ImageToVideo => &["image_to_video"],
+            Self::VideoEditing => &["video_editing"],
+            Self::VideoExtend => &["video_extend"],
             Self::TextTo3d => &["text_to_3d"],
+            Self::ImageTo3d => &["image_to_3d"],
+            Self::Remesh => &["remesh"],
+            Self::Retexture => &["retexture"],
+            Self::Rig => &["rig"],
+            Self::Animate => &["animate"],
             Self::TextToSpeech => &["text_to_speech", "speech"],
             Self::SoundEffects => &["sound_effects", "sound_effect"],
             Self::Music => &["music"],
         }
     }
 }
-
-/// Use cases that need a file to work on. A model that lists only these can't start from a prompt.
-const WORKS_ON_FILES: &[&str] = &[
-    "image_editing",
-    "inpainting",
-    "reframing",
-    "multi_angle",
-    "split_into_layers",
-    "upscaling",
-    "background_removal",
-    "vectorization",
-    "image_to_video",
-    "video_editing",
-    "video_extend",
-    "image_to_3d",
-    "remesh",
-    "retexture",
-    "rig",
-    "animate",
-    "segment",
-    "lipsync",
-];
 
 /// One model of a workspace's catalogue. Catalogues differ per workspace and change over time.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,24 +236,47 @@ impl Model {
         if self.modality != Some(use_case.modality()) || lists_any {
             return None;
         }
-        let only_works_on_files = WORKS_ON_FILES.iter().any(|name| self.capabilities.has(name));
-        let sounds_like_an_editor = {
-            let name = self.name.to_ascii_lowercase();
-            ["background", "upscal", "vectori", "birefnet", "edit", "remove"]
+        let name = self.name.to_ascii_lowercase();
+        let sounds_like_an_editor =
+            ["background", "upscal", "vectori", "birefnet", "edit", "remove", "lip"]
                 .iter()
-                .any(|word| name.contains(word))
-        };
-        Some(match (only_works_on_files, sounds_like_an_editor) {
-            (false, false) => 1,
-            (true, false) => 2,
-            _ => 3,
-        })
+                .any(|word| name.contains(word));
+        Some(if sounds_like_an_editor { 2 } else { 1 })
+    }
+
+    fn works_on_files(&self) -> bool {
+        let on_files = UseCase::ALL.into_iter().filter(|case| case.needs_a_file());
+        let mut names = on_files.flat_map(|case| case.capability_names());
+        names.any(|name| self.capabilities.has(name)) || self.capabilities.has("lipsync")
+    }
+
+    /// Whether the model says that it takes files beside the prompt.
+    pub fn takes_references(&self) -> bool {
+        const BESIDE_A_PROMPT: [&str; 7] = [
+            "style_reference",
+            "reference_image",
+            "image_to_image",
+            "character_pose",
+            "structure",
+            "outline",
+            "face",
+        ];
+        self.works_on_files() || BESIDE_A_PROMPT.iter().any(|name| self.capabilities.has(name))
     }
 
     /// True when `text` names this model: its id, or its name in any case.
     pub fn is_named(&self, text: &str) -> bool {
         self.id.as_str() == text || self.name.to_lowercase() == text.trim().to_lowercase()
     }
+}
+
+/// What a model's own page tells beyond the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelDetails {
+    /// The names by which it takes files; empty when it doesn't say.
+    pub reference_types: Vec<String>,
+    /// How many files it takes, where it says.
+    pub most_references: Option<u64>,
 }
 
 /// The capabilities that a model has. Names are snake case, whichever form Layer used.
@@ -261,7 +360,11 @@ mod tests {
         let other = model("C", Modality::Audio, &["music"]);
         assert_eq!(listed.suits(UseCase::TextToImage), Some(0));
         assert_eq!(silent.suits(UseCase::TextToImage), Some(1));
-        assert!(cutter.suits(UseCase::TextToImage) > Some(1));
+        assert_eq!(cutter.suits(UseCase::TextToImage), None);
+        assert_eq!(cutter.suits(UseCase::BackgroundRemoval), Some(0));
+        let unlisted = model("BiRefNet v2", Modality::Image, &[]);
+        assert_eq!(unlisted.suits(UseCase::TextToImage), Some(2));
+        assert!(cutter.takes_references() && !listed.takes_references());
         assert_eq!(other.suits(UseCase::SoundEffects), None);
         assert_eq!(other.suits(UseCase::Music), Some(0));
         assert_eq!(listed.suits(UseCase::TextToVideo), None);

@@ -13,8 +13,9 @@ use super::inference::{
     Completed, Failure, Inference, InferenceRequest, Normalized, Output, Price, Quality, RunStatus,
     Started, StatusWord, fold_status, poll_interval,
 };
-use super::model::{Capabilities, Modality, Model};
+use super::model::{Capabilities, Modality, Model, ModelDetails};
 use super::units::CreativeUnits;
+use super::upload::{Ticket, Upload};
 use super::workspace::Workspace;
 use crate::redact::clean_line;
 
@@ -49,6 +50,15 @@ pub(super) struct InferenceBody<'a> {
     tileability: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    guidance_files: Vec<GuidanceFile<'a>>,
+}
+
+#[derive(Serialize)]
+struct GuidanceFile<'a> {
+    file_id: &'a str,
+    #[serde(rename = "type")]
+    role: &'a str,
 }
 
 impl<'a> InferenceBody<'a> {
@@ -65,13 +75,46 @@ impl<'a> InferenceBody<'a> {
             transparency: request.transparency,
             tileability: request.tileability,
             seed: request.seed,
+            guidance_files: request
+                .references
+                .iter()
+                .map(|one| GuidanceFile { file_id: one.file.as_str(), role: &one.role })
+                .collect(),
         }
     }
 
-    /// Estimate's documented fields: it knows no seed.
+    /// Estimate's documented fields: it knows neither a seed nor files.
     pub(super) fn estimate(request: &'a InferenceRequest) -> Self {
-        Self { seed: None, ..Self::execute(request) }
+        Self { seed: None, guidance_files: Vec::new(), ..Self::execute(request) }
     }
+}
+
+/// The question for a signed address (Layer REST reference, "Request signed upload URL").
+#[derive(Serialize)]
+pub(super) struct UploadBody<'a> {
+    content_type: &'static str,
+    file_size_bytes: u64,
+    file_name: &'a str,
+}
+
+impl<'a> UploadBody<'a> {
+    pub(super) fn of(file: &'a Upload) -> Self {
+        Self { content_type: file.media_type, file_size_bytes: file.size(), file_name: &file.name }
+    }
+}
+
+pub(super) fn ticket(body: &Value) -> Parsed<Ticket> {
+    let text = |name: &'static str| string(body, &[name]).ok_or(Malformed(name));
+    let media_type = text("content_type")?;
+    let plain = |byte: u8| byte.is_ascii_graphic();
+    if !media_type.bytes().all(plain) {
+        return Err(Malformed("content_type"));
+    }
+    Ok(Ticket {
+        file: FileId::try_from(text("file_id")?.to_owned()).map_err(|_| Malformed("file_id"))?,
+        address: text("upload_url")?.to_owned(),
+        media_type: media_type.to_owned(),
+    })
 }
 
 /// One page of a list.
@@ -129,6 +172,17 @@ fn model(item: &Value) -> Parsed<Model> {
             _ => Capabilities::default(),
         },
     })
+}
+
+/// One model's own page. The names of its fields were seen on the hosted MCP server only.
+pub(super) fn model_details(body: &Value) -> ModelDetails {
+    let item = body.get("model").unwrap_or(body);
+    let types = item.get("guidance_file_types").and_then(Value::as_array);
+    let word = |word: &Value| word.as_str().map(|word| clean_line(word, 60));
+    ModelDetails {
+        reference_types: types.into_iter().flatten().filter_map(word).collect(),
+        most_references: item.get("max_guidance_files").and_then(Value::as_u64),
+    }
 }
 
 fn page<T>(body: &Value, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Parsed<Page<T>> {

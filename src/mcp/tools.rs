@@ -6,6 +6,7 @@
 mod assets;
 mod jobs;
 mod models;
+mod upload;
 mod view;
 mod workspace;
 
@@ -143,6 +144,7 @@ impl Tools {
             jobs::cancel_job(),
             models::list_models(),
             view::view_asset(),
+            upload::upload_file(),
             workspace::get_workspace_info(),
         ];
         entries.retain(|entry| !read_only || entry.spec.hints.read_only);

@@ -21,6 +21,19 @@ pub(super) struct Choice {
 /// [`RunError::ModelNotFound`] when nothing has the name or serves the use case,
 /// [`RunError::Argument`] when no model, or not the named one, can do what is asked for.
 pub(super) fn choose(request: &AssetRequest, models: &[Model]) -> Result<Choice, RunError> {
+    if let Some(use_case) = request.use_case
+        && use_case.needs_a_file()
+        && request.references.is_empty()
+    {
+        return Err(RunError::Argument {
+            field: "references",
+            message: format!(
+                "`{}` works on a file: name it in `references`, by its path below the output \
+                 folder or by the job that made it",
+                use_case.as_str()
+            ),
+        });
+    }
     match &request.model {
         Some(name) => by_name(request, name, models),
         None => by_use_case(request, request.use_case.unwrap_or_default(), models),
@@ -178,6 +191,7 @@ mod tests {
             transparent: false,
             tileable: false,
             duration: None,
+            references: Vec::new(),
             save_to: None,
             variation: false,
             quote_id: None,

@@ -171,6 +171,8 @@ pub struct AssetRequest {
     pub tileable: bool,
     /// Length of a video or sound.
     pub duration: Option<Seconds>,
+    /// What to go by: paths, patterns, jobs, ids of files at Layer.
+    pub references: Vec<String>,
     /// Where to put it below the output folder.
     pub save_to: Option<SaveTo>,
     /// Buy a new one although the same request was made before.
@@ -179,25 +181,34 @@ pub struct AssetRequest {
     pub quote_id: Option<String>,
 }
 
-/// A wish that only some models can fulfil, and the names under which models list it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A wish that only some models can fulfil.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
     /// The argument that expresses it.
     pub(super) argument: &'static str,
-    capabilities: &'static [&'static str],
+    is_met_by: fn(&Model) -> bool,
+}
+
+fn lists_any(model: &Model, names: &[&str]) -> bool {
+    names.iter().any(|name| model.capabilities.has(name))
 }
 
 const TRANSPARENT: Wish = Wish {
     argument: "transparent",
-    capabilities: &["transparency", "transparent_background", "transparent"],
+    is_met_by: |model| lists_any(model, &["transparency", "transparent_background", "transparent"]),
 };
-const TILEABLE: Wish = Wish { argument: "tileable", capabilities: &["tileability", "tileable"] };
-const NEGATIVE: Wish = Wish { argument: "negative_prompt", capabilities: &["negative_prompt"] };
+const TILEABLE: Wish = Wish {
+    argument: "tileable",
+    is_met_by: |model| lists_any(model, &["tileability", "tileable"]),
+};
+const NEGATIVE: Wish =
+    Wish { argument: "negative_prompt", is_met_by: |model| lists_any(model, &["negative_prompt"]) };
+const REFERENCES: Wish = Wish { argument: "references", is_met_by: Model::takes_references };
 
 impl Wish {
     /// True when the model says that it can.
     pub(super) fn is_met_by(self, model: &Model) -> bool {
-        self.capabilities.iter().any(|name| model.capabilities.has(name))
+        (self.is_met_by)(model)
     }
 }
 
@@ -208,13 +219,15 @@ impl AssetRequest {
             (self.transparent, TRANSPARENT),
             (self.tileable, TILEABLE),
             (self.negative_prompt.is_some(), NEGATIVE),
+            (!self.references.is_empty(), REFERENCES),
         ]
         .into_iter()
         .filter_map(|(wanted, wish)| wanted.then_some(wish))
         .collect()
     }
 
-    /// The inference for the chosen model, with the seed that the caller gave, if any.
+    /// The inference for the chosen model, with the seed that the caller gave, if any, and
+    /// without its references, which have to be brought to Layer first.
     ///
     /// # Errors
     /// [`RunError::Argument`] for what does not apply to what the model makes. Nothing that the
@@ -252,6 +265,7 @@ impl AssetRequest {
             transparency: self.transparent,
             tileability: self.tileable,
             duration_seconds: self.duration.map(|seconds| seconds.0),
+            references: Vec::new(),
         })
     }
 }

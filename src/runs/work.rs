@@ -15,7 +15,8 @@ use crate::audit::Event;
 use crate::files::{FileError, OutputDir, SavedFile};
 use crate::journal::{Job, JobFailure, JobId, JobState, LEASE};
 use crate::layer::{
-    ApiError, ApiErrorKind, Completed, Failure, InferenceId, Modality, Output, RunStatus, Started,
+    ApiError, ApiErrorKind, Completed, Failure, FileId, InferenceId, Modality, Output, RunStatus,
+    Started,
 };
 
 /// Where the work on a job is, for those who wait.
@@ -164,10 +165,24 @@ impl Worker {
                     let job = self.id.clone();
                     Err(RunError::StartUnanswered { job, failure: Some(failure) })
                 } else {
+                    self.forget_references(job, error.kind).await;
                     self.fail(JobState::Refused, failure, None).await;
                     Err(RunError::StartRefused { job: self.id.clone(), source: error })
                 }
             }
+        }
+    }
+
+    /// A file may be gone at Layer: then the next try sends it again.
+    async fn forget_references(&self, job: &Job, kind: ApiErrorKind) {
+        let of_files = matches!(kind, ApiErrorKind::InvalidRequest | ApiErrorKind::NotFound);
+        let files: Vec<&FileId> = job.new.request.references.iter().map(|one| &one.file).collect();
+        if of_files
+            && !files.is_empty()
+            && let Ok(journal) = self.inner.journal().await
+            && let Err(error) = journal.forget_uploads(&files).await
+        {
+            tracing::warn!(%error, "what was uploaded can't be forgotten");
         }
     }
 

@@ -87,6 +87,8 @@ faults! {
     ApiRedirect "api_redirect" "an API request answers 302 to another port";
     HugeJson "huge_json" "a GET to the API answers 64 MiB of JSON";
     ExpiredUploadUrl "expired_upload_url" "the storage host answers ExpiredToken to the start of an upload";
+    UploadUnavailable "upload_unavailable" "the storage host answers 503 to bytes and keeps none";
+    UploadDropped "upload_dropped" "the storage host keeps the bytes and closes the connection without an answer";
     CancelSupported "cancel_supported" "POST .../cancel works; without it those paths answer 404";
     ModelsCamelCase "models_camel_case" "capabilities are a list of camelCase names";
     ModelsIdField "models_id_field" "a model has `id` instead of `model_id`";

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::App;
 
+use super::answers::Dropped;
 use super::api::{Answer, json_body, workspace};
 use super::clock::signing_stamp;
 use super::faults::Fault;
@@ -285,6 +286,10 @@ async fn receive(
     if upload.received == upload.size {
         return Ok(StatusCode::OK.into_response());
     }
+    if !body.is_empty() && app.faults.strikes(Fault::UploadUnavailable) {
+        let message = "Please try again later.";
+        return Err(StorageError(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
+    }
     let length = i64::try_from(body.len()).map_err(|_| StorageError::internal())?;
     let end = match text(headers, "content-range").map(ContentRange::parse) {
         Some(None) => return Err(StorageError::invalid("The Content-Range is malformed.")),
@@ -335,7 +340,11 @@ async fn receive(
             .await?;
     }
     tx.commit().await?;
-    Ok(if whole { StatusCode::OK.into_response() } else { resume_incomplete(end) })
+    let mut answer = if whole { StatusCode::OK.into_response() } else { resume_incomplete(end) };
+    if app.faults.strikes(Fault::UploadDropped) {
+        answer.extensions_mut().insert(Dropped);
+    }
+    Ok(answer)
 }
 
 /// Keeps one chunk. Of a whole image it tells the size.

@@ -21,6 +21,7 @@ mod faults;
 mod files;
 mod money;
 mod projects;
+mod references;
 mod rotation;
 mod schemas;
 mod stdio;

@@ -255,6 +255,8 @@ fn every_answer_fits_its_schema() {
     check("cancel_job", json!({ "job_id": running["job_id"] }));
     check("create_asset", json!({ "prompt": "hello there", "use_case": "text_to_speech" }));
     check("list_jobs", json!({ "limit": 1 }));
+    let image = done["files"][0]["path"].clone();
+    check("upload_file", json!({ "path": image }));
     let schemas = tools.iter().filter(|tool| tool.get("outputSchema").is_some());
     let with_schema: BTreeSet<String> =
         schemas.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();

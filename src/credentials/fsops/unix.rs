@@ -106,12 +106,7 @@ impl Folder {
         name: &str,
         most: usize,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        let path = self.path.join(name);
-        let Some(file) = self.open_at(name, OFlags::RDONLY | OFlags::NONBLOCK, &path)? else {
-            return Ok(None);
-        };
-        private_file(&file, &path)?;
-        read_bounded(&file, most).map(Some).map_err(failed("read", &path))
+        self.read_if(name, most, private_file)
     }
 
     /// Reads a file that others may see: no link, of at most `most` bytes.
@@ -120,13 +115,23 @@ impl Folder {
         name: &str,
         most: usize,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.read_if(name, most, |file, path| {
+            let facts = file.metadata().map_err(failed("examine", path))?;
+            if facts.is_file() { Ok(()) } else { Err(refused(path, PermissionProblem::NotAFile)) }
+        })
+    }
+
+    fn read_if(
+        &self,
+        name: &str,
+        most: usize,
+        may: impl Fn(&File, &Path) -> Result<(), StoreError>,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let path = self.path.join(name);
         let Some(file) = self.open_at(name, OFlags::RDONLY | OFlags::NONBLOCK, &path)? else {
             return Ok(None);
         };
-        if !file.metadata().map_err(failed("examine", &path))?.is_file() {
-            return Err(refused(&path, PermissionProblem::NotAFile));
-        }
+        may(&file, &path)?;
         read_bounded(&file, most).map(Some).map_err(failed("read", &path))
     }
 

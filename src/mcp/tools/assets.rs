@@ -12,45 +12,83 @@ use crate::runs::{
     WaitSeconds,
 };
 
+/// The use cases that make something new. What changes a picture or a mesh in place is chosen by
+/// its model.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum Creation {
+    TextToImage,
+    ImageEditing,
+    TextToVideo,
+    ImageToVideo,
+    #[serde(rename = "text_to_3d")]
+    TextTo3d,
+    #[serde(rename = "image_to_3d")]
+    ImageTo3d,
+    TextToSpeech,
+    SoundEffects,
+    Music,
+}
+
+impl From<Creation> for UseCase {
+    fn from(creation: Creation) -> Self {
+        match creation {
+            Creation::TextToImage => Self::TextToImage,
+            Creation::ImageEditing => Self::ImageEditing,
+            Creation::TextToVideo => Self::TextToVideo,
+            Creation::ImageToVideo => Self::ImageToVideo,
+            Creation::TextTo3d => Self::TextTo3d,
+            Creation::ImageTo3d => Self::ImageTo3d,
+            Creation::TextToSpeech => Self::TextToSpeech,
+            Creation::SoundEffects => Self::SoundEffects,
+            Creation::Music => Self::Music,
+        }
+    }
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateAssetArgs {
     /// What to make, in words.
     prompt: Prompt,
-    /// Picks the model when `model` is absent; default text_to_image.
-    use_case: Option<UseCase>,
-    /// Model id or name from list_models.
+    /// Picks the model if `model` is absent.
+    use_case: Option<Creation>,
+    /// Id or name from list_models.
     model: Option<String>,
-    /// Pixels; images and videos.
+    /// Pixels.
     width: Option<Pixels>,
-    /// Pixels; images and videos.
+    /// Pixels.
     height: Option<Pixels>,
-    /// Variations to make; each is paid for.
+    /// Variations; each is paid for.
     #[serde(default)]
     #[schemars(extend("default" = 1))]
     count: Count,
     /// Repeats a result.
     seed: Option<Seed>,
-    /// Effort, and price, of models that offer it.
+    /// Effort and price, where offered.
     quality: Option<Quality>,
-    /// What to keep out; only models that list it.
+    /// What to keep out, if listed.
     negative_prompt: Option<String>,
-    /// Real alpha; only models that list it.
+    /// Real alpha, if the model lists it.
     #[serde(default)]
     transparent: bool,
-    /// Seamless edges; only models that list it.
+    /// Seamless edges, if listed.
     #[serde(default)]
     tileable: bool,
-    /// Length of a video or sound.
+    /// Of a video or sound.
     duration_seconds: Option<Seconds>,
-    /// File or folder below the output folder, e.g. assets/knight.png. Never overwrites.
+    /// Files to go by: paths (art/*.png), job ids (job_x#2) or file ids.
+    #[schemars(length(max = 20))]
+    references: Option<Vec<String>>,
+    /// File or folder in the output folder, e.g. assets/knight.png.
     save_to: Option<String>,
-    /// Longest wait; when it ends the job goes on.
+    /// Longest wait; the job goes on.
     wait_seconds: Option<WaitSeconds>,
-    /// Buys another of the same request; never to retry.
+    /// Buys the same again; never to retry.
     #[serde(default)]
     variation: bool,
-    /// From quote: buys only at that price.
+    /// From quote; holds its price.
     quote_id: Option<String>,
 }
 
@@ -58,7 +96,7 @@ impl CreateAssetArgs {
     fn request(self) -> Result<(AssetRequest, Option<WaitSeconds>), RunError> {
         let request = AssetRequest {
             prompt: self.prompt,
-            use_case: self.use_case,
+            use_case: self.use_case.map(UseCase::from),
             model: self.model,
             width: self.width,
             height: self.height,
@@ -73,6 +111,7 @@ impl CreateAssetArgs {
             transparent: self.transparent,
             tileable: self.tileable,
             duration: self.duration_seconds,
+            references: self.references.unwrap_or_default(),
             save_to: self.save_to.as_deref().map(SaveTo::parse).transpose()?,
             variation: self.variation,
             quote_id: self.quote_id,
@@ -100,7 +139,7 @@ pub(super) fn create_asset() -> Entry {
             "Makes an image, video, 3D model or sound from a prompt with Layer.ai and saves the \
              file in the user's project. Spends Creative Units. Waits for the file; if that takes \
              long, returns status running and a job_id for get_job. The same request again \
-             returns the same job without a new charge.",
+             is the same job, not charged again.",
             Hints { read_only: false, destructive: false, idempotent: false, open_world: true },
         ),
         handle: |call, arguments| Box::pin(create(call, arguments)) as Handled<'_>,
@@ -166,7 +205,14 @@ async fn price(
         expires_at: quote.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         needs_confirmation: quote.needs_confirmation,
         model: quote.model.id.to_string(),
-        message: format!("{message} Model: {} ({}).", quote.model.name, quote.reason),
+        message: format!(
+            "{message} Model: {} ({}). {}",
+            quote.model.name,
+            quote.reason,
+            quote.unpriced.unwrap_or_default()
+        )
+        .trim_end()
+        .to_owned(),
     })
 }
 

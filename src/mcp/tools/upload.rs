@@ -1,0 +1,56 @@
+//! Sending a file of the project to Layer.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Answer, Call, Entry, Handled, Hints, data, parse, spec};
+use crate::runs::{ErrorReport, FileReport};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UploadFileArgs {
+    /// Path in the output folder.
+    path: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct UploadAnswer {
+    file_id: String,
+    reused: bool,
+    media_type: String,
+    bytes: u64,
+    sha256: String,
+    message: String,
+}
+
+pub(super) fn upload_file() -> Entry {
+    Entry {
+        spec: spec::<UploadFileArgs, UploadAnswer>(
+            "upload_file",
+            "Upload a file",
+            "Sends a picture, sound or video of the project to Layer and returns its file_id. \
+             Free. Rarely needed: `references` of create_asset takes paths and uploads by itself.",
+            Hints { read_only: false, destructive: false, idempotent: true, open_world: true },
+        ),
+        handle: |call, arguments| Box::pin(upload(call, arguments)) as Handled<'_>,
+    }
+}
+
+async fn upload(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
+    let args = parse::<UploadFileArgs>(arguments)?;
+    let sent = call.runs.upload(&args.path).await.map_err(|error| error.report())?;
+    let facts = FileReport::from(&sent.local);
+    let message = match sent.reused {
+        true => format!("{} lies at Layer already.", facts.path),
+        false => format!("{} was uploaded.", facts.path),
+    };
+    data(&UploadAnswer {
+        file_id: sent.file.to_string(),
+        reused: sent.reused,
+        media_type: facts.media_type,
+        bytes: facts.bytes,
+        sha256: facts.sha256,
+        message,
+    })
+}
