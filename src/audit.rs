@@ -31,7 +31,7 @@ pub use line::SealKey;
 pub use verify::{Finding, Report, Sealing, read_lines, verify};
 
 use crate::redact::{Redactor, clean_line};
-use line::{Head, Link};
+use line::{Head, Link, Role};
 use place::{
     day_of, days_of, ends_within_a_line, file_name, first_number, last_line, lock,
     make_private_folder, open_private,
@@ -154,10 +154,23 @@ impl AuditTrail {
         let _ = self.append(event, false);
     }
 
+    /// Writes the last line under the key that seals now: its store is erased.
+    pub fn end_key(&self, event: Event) {
+        let role = Role { ends_key: true, ..Role::default() };
+        let _ = self.append_as(event, false, role);
+        if let Some(inner) = &self.inner {
+            inner.state().key = None;
+        }
+    }
+
     fn append(&self, event: Event, needed: bool) -> Result<(), AuditError> {
+        self.append_as(event, needed, Role::default())
+    }
+
+    fn append_as(&self, event: Event, needed: bool, role: Role) -> Result<(), AuditError> {
         let Some(inner) = &self.inner else { return Ok(()) };
         let mut state = inner.state();
-        inner.append(&mut state, event, needed).map_err(|source| {
+        inner.append(&mut state, event, needed, role).map_err(|source| {
             let error = AuditError { folder: inner.folder.clone(), source };
             if !state.reported {
                 state.reported = true;
@@ -181,7 +194,7 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, state: &mut State, event: Event, needed: bool) -> io::Result<()> {
+    fn append(&self, state: &mut State, event: Event, needed: bool, role: Role) -> io::Result<()> {
         make_private_folder(&self.folder)?;
         let in_vain = state.waited.is_some_and(|waited| waited.elapsed() < NO_WAIT);
         let patience = if in_vain && !needed { Duration::ZERO } else { PATIENCE };
@@ -195,7 +208,7 @@ impl Inner {
         let newest = days_of(&self.folder)?.last().copied();
         // A clock that was set back must not put a line before older ones.
         let day = newest.map_or(day_of(now), |newest| newest.max(day_of(now)));
-        self.write(state, day, now, newest, event)?;
+        self.write(state, day, now, newest, event, role)?;
         if state.swept != Some(day) {
             state.swept = Some(day);
             self.sweep(state, day, now)?;
@@ -211,6 +224,7 @@ impl Inner {
         now: Timestamp,
         newest: Option<Date>,
         event: Event,
+        role: Role,
     ) -> io::Result<()> {
         let mut head = open_private(&self.folder.join(HEAD), false)?;
         let mut text = String::new();
@@ -228,7 +242,8 @@ impl Inner {
         for (name, value) in event.fields {
             fields.insert(name, self.safe(value));
         }
-        let line = link.line(now, &self.session, event.name, fields, state.key.as_ref());
+        let role = Role { opens: length == 0, ..role };
+        let line = link.line(now, &self.session, event.name, fields, state.key.as_ref(), role);
         // The writer before was killed within a line: its rest stays, as a line of its own.
         let gap = if ends_within_a_line(&path)? { "\n" } else { "" };
         if let Err(error) = file.write_all(format!("{gap}{}\n", line.text).as_bytes()) {
@@ -267,14 +282,16 @@ impl Inner {
             );
             return Ok(());
         }
-        for day in &deleted {
-            fs::remove_file(self.file(*day))?;
-        }
+        // Said first: whoever is killed in between has deleted less than was said, and not more.
         let first = kept.first().map(|day| first_number(&self.file(*day))).transpose()?.flatten();
         let event = Event::new("audit.retention")
             .with("files", deleted.len())
             .with_some("kept_from", first);
-        self.write(state, today, now, kept.last().copied(), event)
+        self.write(state, today, now, kept.last().copied(), event, Role::default())?;
+        for day in &deleted {
+            fs::remove_file(self.file(*day))?;
+        }
+        Ok(())
     }
 
     fn file(&self, day: Date) -> PathBuf {

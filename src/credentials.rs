@@ -21,6 +21,9 @@
 //!    moment from which the new generation counts.
 //! 5. Move each file in `.commit` over the old one; synchronise; remove `.commit`; synchronise.
 //!
+//! Erasing is likewise one step: from the moment `.erase` is there, there is no store, and the next
+//! process removes what is left.
+//!
 //! Before step 4 the old generation is whole, after it the new one is, and any later process can
 //! finish step 5 without a secret. Only ciphertext and salt are ever written.
 
@@ -218,6 +221,7 @@ impl CredentialStore {
             self.refuse_key_in_store(key)?;
         }
         let lock = lock::acquire(&folder, LockMode::Exclusive, self.write_wait)?;
+        finish_erasing(&folder, &lock)?;
         self.finish_commit(&folder, &lock)?;
         remove_unfinished(&folder, &lock)?;
 
@@ -260,8 +264,10 @@ impl CredentialStore {
             return Err(error);
         }
         folder.rename(&name, COMMIT)?;
-        folder.sync()?;
-        self.finish_commit(&folder, &lock)?;
+        folder
+            .sync()
+            .and_then(|()| self.finish_commit(&folder, &lock))
+            .map_err(|error| StoreError::Unfinished(Box::new(error)))?;
         if let Some(account) = before {
             // It opens nothing any more; a keyring that is not there now keeps it.
             let _ = keyring.delete(&account);
@@ -283,14 +289,21 @@ impl CredentialStore {
         let mut found = false;
         if let Some(folder) = self.open()? {
             let lock = lock::acquire(&folder, LockMode::Exclusive, self.write_wait)?;
+            found |= folder.contains(ERASE)?;
+            finish_erasing(&folder, &lock)?;
             self.finish_commit(&folder, &lock)?;
             remove_unfinished(&folder, &lock)?;
             let account = header_in(&folder).as_ref().and_then(keyring_account);
-            // `key.bin` first: without it the rest is noise.
-            for name in [FileKind::Key.file_name(), FileKind::Credentials.file_name(), SALT_FILE] {
-                found |= folder.erase(name)?;
+            let mut there = false;
+            for file in &FILES {
+                there |= folder.contains(file.name)?;
             }
-            folder.sync()?;
+            if there {
+                folder.create(ERASE, b"")?;
+                folder.sync()?;
+            }
+            found |= there;
+            finish_erasing(&folder, &lock)?;
             if let Some(account) = account {
                 self.keyring.delete(&account)?;
             }
@@ -307,9 +320,10 @@ impl CredentialStore {
         let folder = self.open()?.ok_or_else(absent)?;
         let mut lock = lock::acquire(&folder, LockMode::Shared, self.read_wait)?;
         let mut redo = folder.open_folder(COMMIT)?;
-        if redo.is_some() && !lock.is_read_only() {
+        if (redo.is_some() || folder.contains(ERASE)?) && !lock.is_read_only() {
             drop(lock);
             lock = lock::acquire(&folder, LockMode::Exclusive, self.write_wait)?;
+            finish_erasing(&folder, &lock)?;
             self.finish_commit(&folder, &lock)?;
             redo = None;
         }
@@ -393,6 +407,20 @@ impl CredentialStore {
     }
 }
 
+/// Erases what somebody began to erase: from the marker on there is no store, whoever dies.
+fn finish_erasing(folder: &Folder, _lock: &StoreLock) -> Result<(), StoreError> {
+    if !folder.contains(ERASE)? {
+        return Ok(());
+    }
+    // `key.bin` first: without it the rest is noise.
+    for name in [FileKind::Key.file_name(), FileKind::Credentials.file_name(), SALT_FILE] {
+        folder.erase(name)?;
+    }
+    folder.sync()?;
+    folder.remove_file(ERASE)?;
+    folder.sync()
+}
+
 /// What was there when somebody looked: a generation, or nothing that could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen(Option<[u8; GENERATION_LENGTH]>);
@@ -428,6 +456,7 @@ fn keeps_all_out(home: &Folder) -> bool {
 const MOST_IGNORED: usize = 4096;
 const SALT_FILE: &str = "salt.bin";
 const COMMIT: &str = ".commit";
+const ERASE: &str = ".erase";
 const NEXT: &str = ".next-";
 const IGNORE_FILE: &str = ".gitignore";
 

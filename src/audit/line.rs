@@ -55,7 +55,7 @@ pub(super) struct Head {
 }
 
 /// A line by number and hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) number: u64,
     pub(super) hash: String,
@@ -70,8 +70,8 @@ pub(super) struct Mark {
     seal: String,
 }
 
-/// Stores that are set up anew leave marks of their old keys; so many are kept.
-const MOST_MARKS: usize = 32;
+/// Stores that are lost leave marks of their keys; so many are kept.
+const MOST_MARKS: usize = 256;
 
 impl Place {
     fn parse(number: &str, hash: &str) -> Option<Self> {
@@ -137,6 +137,15 @@ pub(super) struct Link {
     marks: Vec<Mark>,
 }
 
+/// What a line says of itself beside its event.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Role {
+    /// It is the first of its file, so that a file without its beginning is found.
+    pub(super) opens: bool,
+    /// It is the last under its key, which is erased: no mark is kept.
+    pub(super) ends_key: bool,
+}
+
 /// A line that is ready to be written.
 pub(super) struct Line {
     pub(super) text: String,
@@ -182,6 +191,7 @@ impl Link {
         event: &str,
         fields: Map<String, Value>,
         key: Option<&SealKey>,
+        role: Role,
     ) -> Line {
         let mut all = Map::new();
         all.insert("v".into(), 1.into());
@@ -191,6 +201,9 @@ impl Link {
         all.insert("pid".into(), std::process::id().into());
         all.insert("event".into(), event.into());
         all.extend(fields);
+        if role.opens {
+            all.insert("opens".into(), true.into());
+        }
         if self.recovered {
             all.insert("recovered".into(), true.into());
         }
@@ -224,8 +237,10 @@ impl Link {
             while self.marks.len() >= MOST_MARKS {
                 self.marks.remove(0);
             }
-            let seal = key.seal(&Mark::sealed_text(&newest));
-            self.marks.push(Mark { key: id, place: newest.clone(), seal });
+            if !role.ends_key {
+                let seal = key.seal(&Mark::sealed_text(&newest));
+                self.marks.push(Mark { key: id, place: newest.clone(), seal });
+            }
         }
         Line { text, head: Head { newest, marks: self.marks }.text() }
     }

@@ -231,6 +231,71 @@ fn what_comes_after_the_newest_seal_is_counted() {
     assert_eq!((report.findings, report.seals.after), (vec![], 1));
 }
 
+/// A writer that is killed between its line and `head` leaves a mark that is behind; whoever
+/// writes next, that is no tampering.
+#[test]
+fn a_writer_that_is_killed_before_the_head_spoils_nothing() {
+    for (kills, next) in [(1, Some([8; 32])), (1, None), (1, Some(KEY)), (3, None)] {
+        let folder = two_days();
+        let path = folder.path();
+        trail(path, next_day).seal_with_new(&[8; 32]);
+        let head = path.join("audit/head");
+        for _ in 0..kills {
+            let before = fs::read(&head).unwrap();
+            let killed = trail(path, next_day);
+            killed.seal_with(&KEY);
+            killed.record(Event::new("error")).unwrap();
+            fs::write(&head, before).unwrap();
+            assert_eq!(verified(path).findings, [], "{kills} {next:?}");
+            let trail = trail(path, next_day);
+            if let Some(key) = next {
+                trail.seal_with(&key);
+            }
+            trail.record(Event::new("error")).unwrap();
+            assert_eq!(verified(path).findings, [], "{kills} {next:?}");
+        }
+        let trail = trail(path, next_day);
+        trail.seal_with(&KEY);
+        trail.record(Event::new("error")).unwrap();
+        assert_eq!(verified(path).findings, [], "{kills} {next:?}");
+    }
+}
+
+/// Without the marks a shorter trail would look whole, as long as its last line is sealed.
+#[test]
+fn a_trail_that_was_cut_with_its_marks_is_found() {
+    for kept in 1..6 {
+        let folder = two_days();
+        let days = ["2026-03-01", "2026-03-02"].map(|day| file(folder.path(), day));
+        let mut left = kept;
+        let mut last = String::new();
+        for day in &days {
+            let mut all = lines(day);
+            all.truncate(left);
+            left -= all.len();
+            last = all.last().cloned().unwrap_or(last);
+            put(day, &all);
+        }
+        let head = format!("{kept} {}\n", line::hash(&last));
+        fs::write(folder.path().join("audit/head"), head).unwrap();
+        assert_ne!(verified(folder.path()).findings, [], "{kept}");
+    }
+}
+
+#[test]
+fn a_key_that_is_erased_leaves_no_mark() {
+    let folder = two_days();
+    let trail = trail(folder.path(), next_day);
+    trail.seal_with(&KEY);
+    trail.end_key(Event::new("auth.removed"));
+    trail.seal_with_new(&[8; 32]);
+    let head = fs::read_to_string(folder.path().join("audit/head")).unwrap();
+    assert_eq!(head.lines().count(), 2, "{head}");
+    let key = SealKey::new(&[8; 32]);
+    let report = verify(&folder.path().join("audit"), Some(&key)).unwrap();
+    assert_eq!((report.findings, report.seals.unchecked), (vec![], 7));
+}
+
 #[test]
 fn other_line_ends_are_a_change() {
     let folder = two_days();
@@ -285,6 +350,8 @@ fn a_line_that_was_cut_short_is_told_from_tampering_once_work_goes_on() {
 #[test]
 fn old_files_go_whole_and_the_trail_says_so() {
     let folder = two_days();
+    let days = ["2026-03-02", "2026-03-01"];
+    let old = days.map(|day| fs::read(file(folder.path(), day)).unwrap());
     let trail = trail(folder.path(), later);
     trail.seal_with(&KEY);
     trail.record(Event::new("error")).unwrap();
@@ -293,6 +360,14 @@ fn old_files_go_whole_and_the_trail_says_so() {
     assert_eq!(report.findings, []);
     let kept = lines(&file(folder.path(), "2026-04-15"));
     assert!(kept[1].contains("\"audit.retention\"") && kept[1].contains("\"kept_from\":7"));
+    // Who was killed before it deleted all that it said left more than was said.
+    for (day, bytes) in days.iter().zip(old) {
+        fs::write(file(folder.path(), day), bytes).unwrap();
+        assert_eq!(verified(folder.path()).findings, []);
+    }
+    for day in days {
+        fs::remove_file(file(folder.path(), day)).unwrap();
+    }
     // Without that line, files that are gone were taken away.
     put(&file(folder.path(), "2026-04-15"), &kept[..1]);
     assert_ne!(verified(folder.path()).findings, []);
@@ -353,6 +428,28 @@ fn old_files_that_the_key_did_not_see_go_are_told() {
     trail.record(Event::new("error")).unwrap();
     let report = verified(folder.path());
     assert_eq!((report.findings.len(), report.notes.len()), (0, 1));
+}
+
+/// Only whole files go: a word about deleted files does not cover a part of one.
+#[test]
+fn a_file_without_its_beginning_is_found_whatever_a_line_says() {
+    let folder = two_days();
+    let path = file(folder.path(), "2026-03-02");
+    fs::remove_file(file(folder.path(), "2026-03-01")).unwrap();
+    let last = lines(&path).pop().unwrap();
+    let (number, hash) = (line::number(&last).unwrap(), line::hash(&last));
+    let forged = format!(
+        "{{\"v\":1,\"ts\":\"2026-03-02T12:00:00Z\",\"seq\":{},\"session\":\"f\",\"pid\":1,\
+         \"event\":\"audit.retention\",\"files\":1,\"kept_from\":{number},\"prev\":\"{hash}\",\
+         \"mac\":null}}",
+        number + 1
+    );
+    let head = folder.path().join("audit/head");
+    let text = fs::read_to_string(&head).unwrap();
+    let (_, marks) = text.split_once('\n').unwrap();
+    fs::write(&head, format!("{} {}\n{marks}", number + 1, line::hash(&forged))).unwrap();
+    put(&path, &[last, forged]);
+    assert_ne!(verified(folder.path()).findings, []);
 }
 
 #[test]

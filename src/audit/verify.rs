@@ -51,6 +51,8 @@ pub struct Sealing {
 pub struct Report {
     /// How many files there are.
     pub files: usize,
+    /// The day of the newest, into which new lines go.
+    pub newest: Option<Date>,
     /// How many lines.
     pub lines: u64,
     /// Their seals.
@@ -79,10 +81,16 @@ pub fn verify(folder: &Path, key: Option<&SealKey>) -> io::Result<Report> {
 
 /// The same for a writer, which has the lock.
 pub(super) fn walk(folder: &Path, key: Option<&SealKey>) -> io::Result<Report> {
+    let head = match read_text(&folder.join(HEAD), MOST_BYTES) {
+        Ok(text) => Some(text.unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
     let mut walk = Walk { key, key_id: key.map(SealKey::id), ..Walk::default() };
     for (day, text) in files(folder)? {
         let name = file_name(day);
         walk.report.files += 1;
+        walk.report.newest = Some(day);
         let Some(text) = text else {
             walk.find(&name, 0, "it is larger than the whole trail may be");
             continue;
@@ -96,11 +104,6 @@ pub(super) fn walk(folder: &Path, key: Option<&SealKey>) -> io::Result<Report> {
             walk.line(&name, index + 1, day, line);
         }
     }
-    let head = match read_text(&folder.join(HEAD), MOST_BYTES) {
-        Ok(text) => Some(text.unwrap_or_default()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
     walk.end(head.as_deref());
     Ok(walk.report)
 }
@@ -140,14 +143,14 @@ struct Walk<'a> {
     before: Option<Before>,
     number: Option<u64>,
     first: Option<(String, u64)>,
-    /// What the newest word about deleted files says is the first line that was kept, and whether
-    /// the key at hand vouches for it.
-    kept_from: Option<(u64, bool)>,
+    /// The highest number of a line from which on lines were kept when old files went: by the
+    /// words that the key at hand vouches for, and by all words.
+    kept_from: [u64; 2],
     sealed_sessions: HashSet<String>,
     /// Place of a line that was cut short, until the next one owns up to it.
     torn: Option<(String, usize)>,
-    /// The last line and the one before that each key has sealed.
-    sealed: HashMap<String, (Place, Option<Place>)>,
+    /// The lines that each key has sealed.
+    sealed: HashMap<String, HashSet<Place>>,
     /// The last two lines, for a head that is one line behind.
     newest: [Option<Place>; 2],
 }
@@ -203,7 +206,11 @@ impl Walk<'_> {
         if parsed.text("event") == Some("audit.retention")
             && let Some(kept_from) = parsed.number("kept_from")
         {
-            self.kept_from = Some((kept_from, ours || self.key.is_none()));
+            let [vouched, said] = &mut self.kept_from;
+            *said = kept_from.max(*said);
+            if ours || self.key.is_none() {
+                *vouched = kept_from.max(*vouched);
+            }
         }
         if self.first.is_none() {
             self.first = Some((file.to_owned(), number));
@@ -222,6 +229,9 @@ impl Walk<'_> {
         if written.is_none_or(|written| written > day) || (index == 1 && written != Some(day)) {
             self.find(file, index, "it was not written on the day that its file is named for");
         }
+        if index == 1 && !parsed.fields.contains_key("opens") {
+            self.find(file, index, "the beginning of its file was removed");
+        }
     }
 
     /// Whether the key at hand vouches for the line.
@@ -238,8 +248,7 @@ impl Walk<'_> {
         self.sealed_sessions.insert(session);
         let id = parsed.text("key").unwrap_or_default();
         self.follows(file, index, parsed, id, place.number);
-        let before = self.sealed.remove(id).map(|(last, _)| last);
-        self.sealed.insert(id.to_owned(), (place.clone(), before));
+        self.sealed.entry(id.to_owned()).or_default().insert(place.clone());
         match self.key {
             Some(key) if self.key_id.as_deref() == Some(id) => {
                 let right = key.has_sealed(parsed.covered, seal);
@@ -261,21 +270,16 @@ impl Walk<'_> {
     /// A sealed line comes after the one that its key sealed before: the line before it, or the
     /// one that it names.
     fn follows(&mut self, file: &str, index: usize, parsed: &Parsed<'_>, id: &str, number: u64) {
-        let last = self.sealed.get(id);
         let named = parsed.text("after").map(Place::parse_reference);
-        let follows = match (&named, last) {
-            (Some(None), _) => false,
-            (Some(Some(named)), Some((last, before))) => {
-                // A writer that was killed has not told `head` of its line.
-                let killed = last.number.checked_add(1) == Some(number);
-                named == last || (killed && before.as_ref() == Some(named))
+        let sealed = self.sealed.get(id);
+        let first = self.first.as_ref().map_or(number, |(_, first)| *first);
+        let follows = match named {
+            // Of several lines whose writers were killed before `head` had them, any is named.
+            Some(Some(named)) => {
+                sealed.is_some_and(|sealed| sealed.contains(&named)) || named.number < first
             }
-            // What it names went with the old files.
-            (Some(Some(named)), None) => {
-                self.first.as_ref().is_some_and(|(_, first)| named.number < *first)
-                    || self.first.is_none() && named.number < number
-            }
-            (None, _) => {
+            Some(None) => false,
+            None => {
                 let of_one_key =
                     self.before.as_ref().is_none_or(|before| before.key.as_deref() == Some(id));
                 of_one_key
@@ -298,14 +302,15 @@ impl Walk<'_> {
         if let Some((file, first)) = self.first.clone()
             && first != 1
         {
-            match self.kept_from {
-                Some((kept, true)) if kept == first => {}
-                Some((kept, false)) if kept == first => self.note(
+            let [vouched, said] = self.kept_from;
+            if first > said {
+                self.find(&file, 1, "the lines before it were removed");
+            } else if first > vouched {
+                self.note(
                     &file,
                     1,
                     "the lines before it are gone; that they were old is not under your store's seal",
-                ),
-                _ => self.find(&file, 1, "the lines before it were removed"),
+                );
             }
         }
         let found = head.and_then(Head::parse);
@@ -326,36 +331,28 @@ impl Walk<'_> {
         if let Some(what) = wrong {
             self.find(HEAD, 0, what);
         }
-        if let (Some(head), Some(newest)) = (found, newest) {
-            self.marks(&head, &newest);
+        if let (Some(head), Some(_)) = (found, newest) {
+            self.marks(&head);
         }
         if self.key.is_some() && self.report.lines == 0 && self.report.findings.is_empty() {
             self.note(HEAD, 0, "there is no line: nothing was written yet, or all was removed");
         }
     }
 
-    /// The marks in `head` hold the newest sealed lines fast.
-    fn marks(&mut self, head: &Head, newest: &Place) {
+    /// The marks in `head` hold the sealed lines fast: what they name is there, or went with the
+    /// old files.
+    fn marks(&mut self, head: &Head) {
         let first = self.first.as_ref().map_or(0, |(_, first)| *first);
         for mark in &head.marks {
-            let right = match self.sealed.get(&mark.key) {
-                Some((last, before)) => {
-                    let killed = last == newest && before.as_ref() == Some(&mark.place);
-                    *last == mark.place || killed
-                }
-                None => mark.place.number < first,
-            };
-            if !right {
+            let sealed = self.sealed.get(&mark.key);
+            if !sealed.is_some_and(|it| it.contains(&mark.place)) && mark.place.number >= first {
                 self.find(HEAD, 0, "the newest line under a key was removed or rewritten");
             }
         }
         let (Some(key), Some(id)) = (self.key, self.key_id.clone()) else { return };
-        let fresh = self.sealed.get(&id).is_some_and(|(last, _)| last == newest);
         match head.mark(&id) {
             Some(mark) if mark.is_of(key) => {}
             Some(_) => self.find(HEAD, 0, "the mark of your store's key is not what was sealed"),
-            // Its first line, by a writer that was killed.
-            None if fresh => {}
             None => self.find(HEAD, 0, "no line is marked as sealed with your store's key"),
         }
     }

@@ -260,12 +260,16 @@ impl Life<'_> {
                 return Err(SetupError::setup("nothing was erased", "the token stays in use"));
             }
         }
+        // So that the trail's last word on this key is under its seal.
+        if let Ok(credentials) = self.store.load(&self.process.config.unlock) {
+            self.process.audit.seal_with(credentials.audit_key().as_bytes());
+        }
         let key = device_key.then_some(self.process.config.unlock.device_key.as_path());
         let found = self.store.forget(key).map_err(|error| {
             SetupError::setup(format!("not all was erased: {error}"), error.next_step())
         })?;
         if found {
-            self.process.audit.note(Event::new("auth.removed"));
+            self.process.audit.end_key(Event::new("auth.removed"));
         }
         let said = if found {
             "Erased what was stored. Copies may survive in backups, on solid-state disks and on \

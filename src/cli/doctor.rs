@@ -224,6 +224,14 @@ fn trail(config: &Config, key: Option<&SealKey>) -> Check {
     match verify(&config.audit_dir(), key) {
         Ok(report) => match report.findings.first() {
             None => match report.notes.first() {
+                _ if report.newest.is_some_and(|newest| newest > tomorrow()) => Check::warning(
+                    NAME,
+                    format!(
+                        "all lines go into the file of a day to come, {}",
+                        report.newest.map(|newest| newest.to_string()).unwrap_or_default()
+                    ),
+                    "The clock was wrong once. To begin a new trail, move the folder away.",
+                ),
                 None => Check::ok(NAME, format!("{} lines, whole", report.lines)),
                 Some(note) => Check::warning(
                     NAME,
@@ -245,6 +253,12 @@ fn trail(config: &Config, key: Option<&SealKey>) -> Check {
             "Correct its permissions.",
         ),
     }
+}
+
+/// The latest day that it can be anywhere, with a day to spare.
+fn tomorrow() -> jiff::civil::Date {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    now.saturating_add(jiff::Span::new().days(1))
 }
 
 async fn online(process: &Process) -> Check {

@@ -16,8 +16,8 @@ use super::terminal::{Prompt, PromptError, Terminal};
 use crate::audit::Event;
 use crate::config::{Config, ProjectHome, Surroundings, names, project};
 use crate::credentials::{
-    ApiToken, AuditKey, CredentialStore, Credentials, NewPassword, NewUnlock, UnlockError,
-    UnlockSource,
+    ApiToken, AuditKey, CredentialStore, Credentials, NewPassword, NewUnlock, StoreError,
+    UnlockError, UnlockSource,
 };
 use crate::layer::{ApiErrorKind, LayerClient, Workspace};
 use crate::redact::is_secret;
@@ -89,11 +89,11 @@ impl SetupArguments {
         let place =
             around.cwd.as_deref().and_then(|cwd| project::place(cwd, around.user_home.as_deref()));
         let home = place.ok_or("no project can be here: change into its folder first")?;
-        if project::is_link(&home) {
-            return Err(format!("`{}` is a link; remove it first", home.display()));
+        config.project_home = Some(ProjectHome { home: home.clone(), trusted: true });
+        match project::link_on_the_way(&home, &config.secure_dir()) {
+            Some(link) => Err(format!("`{}` is a link; remove it first", link.display())),
+            None => Ok(()),
         }
-        config.project_home = Some(ProjectHome { home, trusted: true });
-        Ok(())
     }
 
     /// Names the workspace that the token must reach.
@@ -203,8 +203,12 @@ impl Setup<'_> {
         let unlock = self.unlock(source, terminal)?;
         let credentials = self.credentials(&secret, &workspace.id)?;
         let hint = credentials.token().hint();
-        let stored = |error: crate::credentials::StoreError| {
-            SetupError::setup(format!("nothing was stored: {error}"), error.next_step())
+        let stored = |error: StoreError| {
+            let message = match error {
+                StoreError::Unfinished(_) => error.to_string(),
+                _ => format!("nothing was stored: {error}"),
+            };
+            SetupError::setup(message, error.next_step())
         };
         store.replace(seen, &credentials, &unlock).map_err(stored)?;
         self.trust_project(terminal)?;

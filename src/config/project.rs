@@ -40,10 +40,12 @@ pub fn place(cwd: &Path, user_home: Option<&Path>) -> Option<PathBuf> {
     can_be_project(folder, user_home).then(|| folder.join(HOME))
 }
 
-/// Whether what lies in the place of a project's home can be one: a link leads to somebody else's
-/// folder.
-pub fn is_link(home: &Path) -> bool {
-    std::fs::symlink_metadata(home).is_ok_and(|facts| facts.is_symlink())
+/// The link on the way from a project to a folder of its home, if there is one: it leads to
+/// somebody else's folder.
+pub fn link_on_the_way(home: &Path, folder: &Path) -> Option<PathBuf> {
+    let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|facts| facts.is_symlink());
+    let inside = folder.ancestors().take_while(|path| path.starts_with(home));
+    inside.filter(|path| is_link(path)).last().map(Path::to_path_buf)
 }
 
 fn can_be_project(folder: &Path, user_home: Option<&Path>) -> bool {
@@ -101,12 +103,17 @@ pub fn trust(home: &Path, list: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
     let entry = entry(home).ok_or(std::io::ErrorKind::NotFound)?;
+    let folder = list.parent().unwrap_or(Path::new("/"));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // Of two that add to the list at the same moment, the second reads what the first wrote.
+    let mut options = std::fs::OpenOptions::new();
+    let lock = list.with_extension("lock");
+    let lock = options.write(true).create(true).truncate(false).mode(0o600).open(lock)?;
+    lock.lock()?;
     let known = trusted(list);
     if known.lines().any(|line| line == entry) {
         return Ok(false);
     }
-    let folder = list.parent().unwrap_or(Path::new("/"));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // Written beside and renamed, so that the list is always whole.
     let new = list.with_extension(format!("new-{}", std::process::id()));
     let mut options = std::fs::OpenOptions::new();

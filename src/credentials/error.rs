@@ -47,6 +47,9 @@ pub enum StoreError {
     },
     /// `credentials.enc` is not what was written.
     Tampered,
+    /// The new store counts, and could not be put in its place yet: the next process that opens
+    /// the store does so, once this is mended.
+    Unfinished(Box<StoreError>),
     /// Another process wrote the store since it was read; nothing was written over that.
     Changed,
     /// Another process holds the lock.
@@ -73,6 +76,7 @@ impl StoreError {
     /// The stable code of this error.
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::Unfinished(error) => error.code(),
             Self::Absent { .. } => "store_absent",
             Self::Permissions { .. } => "store_permissions",
             Self::Incomplete { .. } => "store_incomplete",
@@ -96,6 +100,7 @@ impl StoreError {
     /// What the user can do about it, as whole sentences.
     pub fn next_step(&self) -> String {
         match self {
+            Self::Unfinished(error) => error.next_step(),
             Self::Absent { .. } => "Run `layer-mcp setup`.".to_owned(),
             Self::Permissions { path, problem } => problem.next_step(path),
             Self::Incomplete { .. } => "Restore all three files together from a backup, or run \
@@ -164,6 +169,10 @@ impl fmt::Display for StoreError {
                 "this is not the secret that the store was locked with, or `key.bin` was changed",
             ),
             Self::Tampered => formatter.write_str("`credentials.enc` was changed or damaged"),
+            Self::Unfinished(error) => write!(
+                formatter,
+                "the new store is written and counts, but is not in its place yet: {error}"
+            ),
             Self::Changed => {
                 formatter.write_str("another process changed the store at the same moment")
             }

@@ -134,6 +134,45 @@ fn a_device_key_in_a_folder_that_others_can_write_to_is_refused() {
     place.store().load(&place.options()).unwrap();
 }
 
+/// From its marker on an erasure is done, whoever dies in between.
+#[test]
+fn an_erasure_that_was_cut_short_is_finished_by_the_next_process() {
+    for (gone, noise) in [(0, None), (0, Some("key.bin")), (1, Some("credentials.enc")), (3, None)]
+    {
+        for reader in [true, false] {
+            let place = Place::with_store();
+            place.write(".erase", b"");
+            for name in ["key.bin", "credentials.enc", "salt.bin"].iter().take(gone) {
+                fs::remove_file(place.secure().join(name)).unwrap();
+            }
+            if let Some(name) = noise {
+                place.write(name, &[7; 40]);
+            }
+            if reader {
+                assert_eq!(place.load_code(), "store_absent");
+            } else {
+                place.store().save(&credentials(TOKEN), &place.device()).unwrap();
+                place.store().load(&place.options()).unwrap();
+            }
+            assert!(!place.names().contains(&".erase".to_owned()), "{:?}", place.names());
+        }
+    }
+}
+
+/// What can't be put in its place counts all the same, and is not said to be lost.
+#[test]
+fn a_store_that_is_written_and_not_in_its_place_is_said_to_count() {
+    let place = Place::with_store();
+    let salt = place.secure().join("salt.bin");
+    fs::remove_file(&salt).unwrap();
+    fs::create_dir(&salt).unwrap();
+    let later = "pat_LAT0000000000000000000000000000000000";
+    let error = place.store().save(&credentials(later), &place.device()).unwrap_err();
+    assert!(error.to_string().contains("written and counts"), "{error}");
+    fs::remove_dir(&salt).unwrap();
+    assert!(place.store().load(&place.options()).unwrap().has_token(later));
+}
+
 const ALL: [&str; 4] = [".lock", "credentials.enc", "key.bin", "salt.bin"];
 
 #[test]

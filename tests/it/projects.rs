@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::support::{Outcome, TestEnv, picture};
+use crate::support::{Outcome, Running, TestEnv, picture};
 
 /// A world in which the home is found as on a user's machine.
 fn world() -> TestEnv {
@@ -68,6 +68,19 @@ fn what_came_with_the_project_leads_nothing_astray_when_it_is_set_up() {
     assert_eq!(refused.code, Some(2), "{refused:#?}");
     assert!(refused.stderr.contains("is a link"), "{refused:#?}");
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    for (link, to) in [("profiles", "../elsewhere"), ("profiles/staging", "../..")] {
+        let env = world();
+        let link = project_home(&env).join(link);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        fs::create_dir_all(env.project().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(to, &link).unwrap();
+        fs::write(env.project().join(".gitignore"), "target/\n").unwrap();
+        let refused = setup(&env, &["--project", "--profile", "staging"]);
+        assert_eq!(refused.code, Some(2), "{refused:#?}");
+        assert!(refused.stderr.contains("is a link"), "{refused:#?}");
+        assert_eq!(fs::read_to_string(env.project().join(".gitignore")).unwrap(), "target/\n");
+        assert!(!env.project().join("secure").exists());
+    }
     // A `.gitignore` that lets the store into the repository, and settings.
     for (planted, kept) in [
         ("*\n!*\n", false),
@@ -95,6 +108,30 @@ fn what_came_with_the_project_leads_nothing_astray_when_it_is_set_up() {
     std::os::unix::fs::symlink(env.path("rules"), &ignore).unwrap();
     assert_eq!(setup(&env, &["--project"]).code, Some(0));
     assert!(fs::symlink_metadata(&ignore).unwrap().is_file());
+}
+
+/// What is said to be trusted is, whoever else adds to the list at the same moment.
+#[test]
+fn projects_that_are_set_up_at_the_same_moment_are_all_trusted() {
+    let env = world();
+    let token = env.sandbox().token().to_owned();
+    let projects: Vec<PathBuf> = (0..6).map(|number| env.path(&format!("p{number}"))).collect();
+    let running: Vec<Running> = projects
+        .iter()
+        .map(|project| {
+            fs::create_dir(project).unwrap();
+            let more = ["--offline", "--workspace", "w", "--yes"];
+            let mut command = env.command(&[&["setup", "--project"][..], &more].concat());
+            command.current_dir(project);
+            Running::start_with_input(command, &token)
+        })
+        .collect();
+    for one in running {
+        let outcome = one.finish();
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    }
+    let list = env.path("user/.local/share/layer-mcp/trusted-homes");
+    assert_eq!(fs::read_to_string(list).unwrap().lines().count(), projects.len());
 }
 
 #[test]
