@@ -16,7 +16,7 @@ use layer_mcp::layer::{
     Connectivity, CreativeUnits, LayerClient, LayerSettings, ProxyChoice, TrustRoots,
 };
 use layer_mcp::runs::{
-    AssetRequest, Connect, Connection, Count, Limits, Patience, Pixels, Prompt, Runs, RunsSettings,
+    AssetRequest, Connect, Connection, Limits, Patience, Pixels, Prompt, Runs, RunsSettings,
     SANDBOX_ORIGIN, SetupProblem,
 };
 use layer_mcp::sandbox::{Sandbox, SandboxOptions};
@@ -86,22 +86,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         audit: layer_mcp::audit::AuditTrail::nowhere(),
     });
     let request = AssetRequest {
-        prompt: Prompt::try_from(prompt)?,
-        use_case: None,
-        model: None,
         width: Some(Pixels::try_from(512.0)?),
         height: Some(Pixels::try_from(512.0)?),
-        count: Count::default(),
-        seed: None,
-        quality: None,
-        negative_prompt: None,
-        transparent: false,
-        tileable: false,
-        duration: None,
-        references: Vec::new(),
-        save_to: None,
-        variation: false,
-        quote_id: None,
+        ..AssetRequest::plain(Prompt::try_from(prompt)?)
     };
     let quote = runs.quote(&request).await?;
     println!("{} would make it for {}", quote.model.name, quote.price.estimated);

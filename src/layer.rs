@@ -24,7 +24,7 @@ pub use http::{ApiBase, Connectivity, NotAnApiBase, ProxyChoice, TimeLimits, Tru
 pub use ids::{FileId, InferenceId, ModelId, NotAnId, WorkspaceId};
 pub use inference::{
     CancelOutcome, Completed, Failure, Inference, InferenceRequest, Normalized, Output, Price,
-    Quality, Reference, RunStatus, Started,
+    Quality, Reference, RunStatus, Started, Task,
 };
 pub use model::{Capabilities, Modality, Model, ModelDetails, UseCase};
 pub use units::{CreativeUnits, NotAnAmount};

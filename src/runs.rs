@@ -7,6 +7,7 @@ mod access;
 mod choose;
 mod error;
 mod place;
+mod prepare;
 mod references;
 mod report;
 mod request;
@@ -32,17 +33,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{AuditTrail, Event};
-use crate::journal::{
-    Budgets, Fingerprint, Job, JobId, JobState, Journal, NewJob, Quote, Reservation,
-};
+use crate::journal::{Budgets, Job, JobId, JobState, Journal, NewJob, Quote, Reservation};
 use crate::layer::{
     CancelOutcome, CreativeUnits, InferenceRequest, LayerClient, Model, Price, Workspace,
     WorkspaceId,
 };
 use crate::redact::Redactor;
-use choose::{Choice, choose};
 use place::{Place, off_the_reactor};
-use references::Found;
+use prepare::Prepared;
 use work::{Begin, Stage};
 
 /// The user's limits. No tool can change them.
@@ -128,19 +126,6 @@ const SAME_REQUEST: SignedDuration = SignedDuration::from_hours(24);
 const UNPRICED: &str = "Layer's estimate can't include references; the charge may be higher.";
 /// How long a quoted price holds.
 const QUOTE: SignedDuration = SignedDuration::from_mins(15);
-
-/// A request with all that must be known before it may be bought.
-struct Prepared {
-    connection: Arc<Connection>,
-    workspace: WorkspaceId,
-    choice: Choice,
-    /// Without its references until they are at Layer.
-    inference: InferenceRequest,
-    fingerprint: Fingerprint,
-    references: Vec<Found>,
-    /// What each reference is for, in the model's words.
-    roles: Vec<String>,
-}
 
 /// A price with the right to hold us to it.
 #[derive(Clone, Debug)]
@@ -266,9 +251,7 @@ impl Runs {
         place.check(prepared.choice.modality).await?;
         let price = within(deadline, self.price(&prepared)).await?;
         self.allow(request, &prepared, price).await?;
-        let Prepared { connection, workspace, references, roles, .. } = &prepared;
-        let brought = self.bring(connection, workspace, references, roles);
-        prepared.inference.references = within(deadline, brought).await?;
+        within(deadline, self.bring_all(&mut prepared)).await?;
         let new = self.new_job(&prepared, price, save_to.clone(), &place);
         // What can't be recorded is not bought.
         let event = Event::new("purchase.request")
@@ -391,35 +374,6 @@ impl Runs {
             let _ = journal.release_all(&self.inner.session).await;
             let _ = tokio::time::timeout(Duration::from_millis(200), journal.close()).await;
         }
-    }
-
-    async fn prepare(&self, request: &AssetRequest) -> Result<Prepared, RunError> {
-        let connection = self.connection().await?;
-        let workspace = self.workspace(&connection).await?;
-        let models = self.catalogue(&connection, &workspace).await?;
-        let choice = choose(request, &models)?;
-        let inference = request.inference(&choice)?;
-        let references = self.find(&request.references).await?;
-        let keys: Vec<&str> = references.iter().map(|one| one.key.as_str()).collect();
-        let fingerprint = Fingerprint::of(&connection.origin, &workspace, &inference, &keys);
-        let roles = match references.as_slice() {
-            [] => Vec::new(),
-            some => {
-                let model = &choice.model;
-                let details = connection.client.model_details(&workspace, &model.id).await;
-                references::roles(some, model, choice.modality, &details.map_err(api)?)?
-            }
-        };
-        Ok(Prepared { connection, workspace, choice, inference, fingerprint, references, roles })
-    }
-
-    async fn price(&self, prepared: &Prepared) -> Result<Price, RunError> {
-        prepared
-            .connection
-            .client
-            .estimate(&prepared.workspace, &prepared.inference)
-            .await
-            .map_err(api)
     }
 
     /// May this be bought? Everything but the sums, which the journal checks as it writes.

@@ -35,9 +35,33 @@ pub struct InferenceRequest {
     pub tileability: bool,
     /// Length in seconds, for video and audio.
     pub duration_seconds: Option<f64>,
+    /// The prompt names the files and is not sent: the model works on a file alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unprompted: bool,
+    /// What is to be done with the file that the run works on, where the model does not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// How much larger, from 1 to 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upscale_ratio: Option<f64>,
+    /// A picture that is light where the file may be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<FileId>,
     /// Files to go by, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<Reference>,
+}
+
+/// What a run does with a file, for which Layer has a field of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Cuts the subject out. Models that make pictures ignore the field in silence.
+    RemoveBackground,
+    /// Another shape, with the new parts painted.
+    Reframe,
+    /// Into curves.
+    Vectorize,
 }
 
 /// A file that a run goes by.
@@ -65,6 +89,10 @@ impl InferenceRequest {
             transparency: false,
             tileability: false,
             duration_seconds: None,
+            unprompted: false,
+            task: None,
+            upscale_ratio: None,
+            mask: None,
             references: Vec::new(),
         }
     }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::ids::{FileId, ModelId, WorkspaceId};
 use super::inference::{
     Completed, Failure, Inference, InferenceRequest, Normalized, Output, Price, Quality, RunStatus,
-    Started, StatusWord, fold_status, poll_interval,
+    Started, StatusWord, Task, fold_status, poll_interval,
 };
 use super::model::{Capabilities, Modality, Model, ModelDetails};
 use super::units::CreativeUnits;
@@ -31,7 +31,8 @@ type Parsed<T> = Result<T, Malformed>;
 #[derive(Serialize)]
 pub(super) struct InferenceBody<'a> {
     model_id: &'a str,
-    prompt: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     negative_prompt: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,8 +51,23 @@ pub(super) struct InferenceBody<'a> {
     tileability: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    remove_background: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reframe: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    vectorize: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upscale_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<Mask<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     guidance_files: Vec<GuidanceFile<'a>>,
+}
+
+#[derive(Serialize)]
+struct Mask<'a> {
+    file_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -65,7 +81,7 @@ impl<'a> InferenceBody<'a> {
     pub(super) fn execute(request: &'a InferenceRequest) -> Self {
         Self {
             model_id: request.model.as_str(),
-            prompt: &request.prompt,
+            prompt: (!request.unprompted).then_some(request.prompt.as_str()),
             negative_prompt: request.negative_prompt.as_deref(),
             width: request.width,
             height: request.height,
@@ -75,6 +91,11 @@ impl<'a> InferenceBody<'a> {
             transparency: request.transparency,
             tileability: request.tileability,
             seed: request.seed,
+            remove_background: request.task == Some(Task::RemoveBackground),
+            reframe: request.task == Some(Task::Reframe),
+            vectorize: request.task == Some(Task::Vectorize),
+            upscale_ratio: request.upscale_ratio,
+            mask: request.mask.as_ref().map(|mask| Mask { file_id: mask.as_str() }),
             guidance_files: request
                 .references
                 .iter()
@@ -83,9 +104,9 @@ impl<'a> InferenceBody<'a> {
         }
     }
 
-    /// Estimate's documented fields: it knows neither a seed nor files.
+    /// Estimate's documented fields: it knows neither a seed nor files nor a mask.
     pub(super) fn estimate(request: &'a InferenceRequest) -> Self {
-        Self { seed: None, guidance_files: Vec::new(), ..Self::execute(request) }
+        Self { seed: None, mask: None, guidance_files: Vec::new(), ..Self::execute(request) }
     }
 }
 

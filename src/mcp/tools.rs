@@ -4,6 +4,7 @@
 //! arguments into a use case and its result into an answer; nothing else.
 
 mod assets;
+mod edits;
 mod jobs;
 mod models;
 mod upload;
@@ -139,6 +140,8 @@ impl Tools {
         let mut entries = vec![
             assets::create_asset(),
             assets::quote(),
+            edits::remove_background(),
+            edits::refine_image(),
             jobs::get_job(),
             jobs::list_jobs(),
             jobs::cancel_job(),

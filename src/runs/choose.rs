@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
     use crate::layer::Capabilities;
-    use crate::runs::{Count, Prompt};
+    use crate::runs::Prompt;
 
     fn model(id: &str, name: &str, capabilities: &[&str]) -> Model {
         Model {
@@ -179,22 +179,8 @@ mod tests {
 
     fn request(model: Option<&str>) -> AssetRequest {
         AssetRequest {
-            prompt: Prompt::try_from("a knight".to_owned()).unwrap(),
-            use_case: None,
             model: model.map(str::to_owned),
-            width: None,
-            height: None,
-            count: Count::default(),
-            seed: None,
-            quality: None,
-            negative_prompt: None,
-            transparent: false,
-            tileable: false,
-            duration: None,
-            references: Vec::new(),
-            save_to: None,
-            variation: false,
-            quote_id: None,
+            ..AssetRequest::plain(Prompt::try_from("a knight".to_owned()).unwrap())
         }
     }
 

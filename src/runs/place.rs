@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::RunError;
 use crate::files::{FileError, IncomingFile, OutputDir, SaveTo, SavedFile};
 use crate::journal::Job;
-use crate::layer::{LARGEST_FILE, Modality};
+use crate::layer::{LARGEST_FILE, Modality, Task};
 
 /// No file is on its way for so long.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -43,7 +43,8 @@ pub(super) fn adjusted(job: &Job, files: &[SavedFile]) -> Vec<String> {
         {
             differs(format!("asked for {asked} seconds, it has {found:.1}"));
         }
-        if request.transparency && file.has_alpha != Some(true) {
+        let cut_out = request.transparency || request.task == Some(Task::RemoveBackground);
+        if cut_out && file.has_alpha != Some(true) {
             differs("asked for transparency, it has none".to_owned());
         }
         if file.readable == Some(false) {

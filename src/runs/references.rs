@@ -81,6 +81,18 @@ impl Runs {
         futures::stream::iter(found).buffered(AT_ONCE).try_collect().await
     }
 
+    /// The same for a mask, which is one picture.
+    pub(super) async fn find_mask(&self, text: &str) -> Result<Found, RunError> {
+        let found = self.find_one(text.trim()).await.map_err(|error| match error {
+            RunError::Argument { message, .. } => RunError::Argument { field: "mask", message },
+            other => other,
+        })?;
+        if found.kind == MediaKind::Image {
+            return Ok(found);
+        }
+        Err(RunError::Argument { field: "mask", message: "a mask is a picture".to_owned() })
+    }
+
     /// Sends what is not at Layer yet, and gives each its part in the run.
     pub(super) async fn bring(
         &self,

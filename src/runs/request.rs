@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::choose::Choice;
 use super::error::RunError;
 use crate::files::SaveTo;
-use crate::layer::{InferenceRequest, Modality, Model, Quality, UseCase};
+use crate::layer::{InferenceRequest, Modality, Model, Quality, Task, UseCase};
 
 /// A prompt of 1 to 100,000 characters, Layer's own limit, with something visible in it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -149,6 +149,8 @@ impl JsonSchema for Seconds {
 pub struct AssetRequest {
     /// What to make.
     pub prompt: Prompt,
+    /// The prompt only names the files: the model works on a file alone.
+    pub unprompted: bool,
     /// What for; decides the model when none is named.
     pub use_case: Option<UseCase>,
     /// A model's id or name.
@@ -173,6 +175,10 @@ pub struct AssetRequest {
     pub duration: Option<Seconds>,
     /// What to go by: paths, patterns, jobs, ids of files at Layer.
     pub references: Vec<String>,
+    /// Light where the file may be changed: a path, job or id as in `references`.
+    pub mask: Option<String>,
+    /// How much larger, from 1 to 8.
+    pub upscale_ratio: Option<f64>,
     /// Where to put it below the output folder.
     pub save_to: Option<SaveTo>,
     /// Buy a new one although the same request was made before.
@@ -213,6 +219,31 @@ impl Wish {
 }
 
 impl AssetRequest {
+    /// One of a prompt, with everything else as it comes.
+    pub fn plain(prompt: Prompt) -> Self {
+        Self {
+            prompt,
+            unprompted: false,
+            use_case: None,
+            model: None,
+            width: None,
+            height: None,
+            count: Count::default(),
+            seed: None,
+            quality: None,
+            negative_prompt: None,
+            transparent: false,
+            tileable: false,
+            duration: None,
+            references: Vec::new(),
+            mask: None,
+            upscale_ratio: None,
+            save_to: None,
+            variation: false,
+            quote_id: None,
+        }
+    }
+
     /// The wishes that narrow the choice of a model.
     pub(super) fn wishes(&self) -> Vec<Wish> {
         [
@@ -227,7 +258,7 @@ impl AssetRequest {
     }
 
     /// The inference for the chosen model, with the seed that the caller gave, if any, and
-    /// without its references, which have to be brought to Layer first.
+    /// without its files, which have to be brought to Layer first.
     ///
     /// # Errors
     /// [`RunError::Argument`] for what does not apply to what the model makes. Nothing that the
@@ -265,6 +296,15 @@ impl AssetRequest {
             transparency: self.transparent,
             tileability: self.tileable,
             duration_seconds: self.duration.map(|seconds| seconds.0),
+            unprompted: self.unprompted,
+            task: match self.use_case {
+                Some(UseCase::BackgroundRemoval) => Some(Task::RemoveBackground),
+                Some(UseCase::Reframing) => Some(Task::Reframe),
+                Some(UseCase::Vectorization) => Some(Task::Vectorize),
+                _ => None,
+            },
+            upscale_ratio: self.upscale_ratio,
+            mask: None,
             references: Vec::new(),
         })
     }

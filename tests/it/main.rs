@@ -17,6 +17,7 @@ mod client;
 mod credentials;
 mod doctor;
 mod downloads;
+mod edits;
 mod faults;
 mod files;
 mod money;

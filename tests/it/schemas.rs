@@ -257,6 +257,8 @@ fn every_answer_fits_its_schema() {
     check("list_jobs", json!({ "limit": 1 }));
     let image = done["files"][0]["path"].clone();
     check("upload_file", json!({ "path": image }));
+    check("remove_background", json!({ "image": image }));
+    check("refine_image", json!({ "image": image, "prompt": "in blue" }));
     let schemas = tools.iter().filter(|tool| tool.get("outputSchema").is_some());
     let with_schema: BTreeSet<String> =
         schemas.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();

@@ -94,8 +94,8 @@ struct CreateAssetArgs {
 
 impl CreateAssetArgs {
     fn request(self) -> Result<(AssetRequest, Option<WaitSeconds>), RunError> {
+        let negative_prompt = self.negative_prompt.filter(|text| !text.trim().is_empty());
         let request = AssetRequest {
-            prompt: self.prompt,
             use_case: self.use_case.map(UseCase::from),
             model: self.model,
             width: self.width,
@@ -103,11 +103,7 @@ impl CreateAssetArgs {
             count: self.count,
             seed: self.seed,
             quality: self.quality,
-            negative_prompt: self
-                .negative_prompt
-                .filter(|text| !text.trim().is_empty())
-                .map(kept_out)
-                .transpose()?,
+            negative_prompt: negative_prompt.map(kept_out).transpose()?,
             transparent: self.transparent,
             tileable: self.tileable,
             duration: self.duration_seconds,
@@ -115,6 +111,7 @@ impl CreateAssetArgs {
             save_to: self.save_to.as_deref().map(SaveTo::parse).transpose()?,
             variation: self.variation,
             quote_id: self.quote_id,
+            ..AssetRequest::plain(self.prompt)
         };
         Ok((request, self.wait_seconds))
     }
@@ -151,6 +148,15 @@ async fn create(
     arguments: Map<String, Value>,
 ) -> Result<super::Answer, ErrorReport> {
     let (request, wait) = parse::<CreateAssetArgs>(arguments)?.request().map_err(report)?;
+    buy(call, request, wait).await
+}
+
+/// Buys what a tool made of its arguments.
+pub(super) async fn buy(
+    call: Call<'_>,
+    request: AssetRequest,
+    wait: Option<WaitSeconds>,
+) -> Result<super::Answer, ErrorReport> {
     let patience = call.patience(wait);
     let job = call.runs.create(&request, patience, call.progress).await.map_err(report)?;
     data(&job)
