@@ -46,6 +46,8 @@ const LONGEST_VALUE: usize = 300;
 /// For so long after a vain wait nobody but a purchase waits again.
 const NO_WAIT: Duration = Duration::from_secs(60);
 const HEAD: &str = "head";
+/// What is larger is no head of ours, in bytes.
+const LARGEST_HEAD: u64 = 1024 * 1024;
 
 /// Something that happened, as a line of the trail will say it.
 #[derive(Debug, Clone)]
@@ -229,7 +231,7 @@ impl Inner {
         let mut head = open_private(&self.folder.join(HEAD), false)?;
         let mut text = String::new();
         // What is no head is as good as none: then the last line counts.
-        let _ = head.read_to_string(&mut text);
+        let _ = (&mut head).take(LARGEST_HEAD).read_to_string(&mut text);
         let last = match newest {
             Some(newest) => last_line(&self.file(newest))?,
             None => None,

@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+pub use file::read_small;
 pub use profile::{NotAProfile, Profile};
 pub use project::ProjectHome;
 
@@ -524,8 +525,15 @@ impl Reader<'_> {
     fn project_file(&mut self, found: Option<&ProjectHome>) -> File {
         let Some(found) = found.filter(|found| found.trusted) else { return File::default() };
         let path = found.home.join("config.toml");
-        let Ok(text) = std::fs::read_to_string(&path) else { return File::default() };
         let place = path.display();
+        let text = match read_small(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return File::default(),
+            Err(error) => {
+                self.warnings.push(format!("`{place}` is ignored: {error}"));
+                return File::default();
+            }
+        };
         let mut table = match text.parse::<toml::Table>() {
             Ok(table) => table,
             Err(error) => {
@@ -588,7 +596,7 @@ impl Reader<'_> {
     }
 
     fn file(&mut self, path: &Path) -> File {
-        let text = match std::fs::read_to_string(path) {
+        let text = match read_small(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return File::default(),
             Err(error) => {

@@ -57,3 +57,34 @@ impl File {
         }
     }
 }
+
+/// No file of settings is larger, in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Reads a small text file. A pipe or a device in its place neither hangs nor floods.
+///
+/// # Errors
+///
+/// When it can't be read, is no plain file, has more than 1 MiB, or is not UTF-8.
+pub fn read_small(path: &std::path::Path) -> std::io::Result<String> {
+    use std::io::{Error, Read as _};
+
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    let facts = file.metadata()?;
+    if !facts.is_file() {
+        return Err(Error::other("it is no file"));
+    }
+    if facts.len() > LARGEST {
+        return Err(Error::other("it is larger than 1 MiB"));
+    }
+    let mut text = String::new();
+    file.take(LARGEST).read_to_string(&mut text)?;
+    Ok(text)
+}

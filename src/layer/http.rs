@@ -502,9 +502,11 @@ fn cause(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     let text = clean_line(&innermost.to_string(), 160);
-    // How the connector speaks of a proxy that opens no way to the service.
+    // How the connector speaks of a proxy that opens no way to the service, and the TLS library of
+    // a connection that ends.
     match text.strip_prefix("tunnel error: ") {
         Some(why) => format!("the proxy opened no way to it: {why}"),
+        None if text.contains("close_notify") => "the other side closed it".to_owned(),
         None => text,
     }
 }

@@ -224,3 +224,34 @@ fn a_home_behind_a_link_is_looked_at_and_not_changed() {
         assert_eq!(fs::metadata(&open).unwrap().permissions().mode() & 0o777, 0o644);
     }
 }
+
+/// What is no file of settings, in its place, neither hangs nor floods.
+#[test]
+fn settings_that_are_no_file_are_a_problem_at_once() {
+    for (what, command) in [("pipe", "mkfifo"), ("device", "ln"), ("huge", "truncate")] {
+        let env = TestEnv::with_store();
+        let settings = env.home().join("config.toml");
+        let mut made = std::process::Command::new(command);
+        match command {
+            "ln" => made.args(["-s", "/dev/zero"]),
+            "truncate" => made.args(["-s", "20G"]),
+            _ => &mut made,
+        };
+        assert!(made.arg(&settings).status().unwrap().success());
+        let found = env.run(&["doctor"]);
+        assert_eq!(found.code, Some(1), "{what}: {found:#?}");
+        assert!(found.stdout.contains("can't be read: it is"), "{what}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_device_key_s_folder_that_others_can_write_to_is_found_and_mended() {
+    let env = TestEnv::with_store();
+    let folder = env.path("user/.local/share/layer-mcp");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let found = env.run(&["doctor"]);
+    assert!(found.stdout.contains("1 open to others"), "{found:#?}");
+    let mended = env.run(&["doctor", "--fix"]);
+    assert_eq!(mended.code, Some(0), "{mended:#?}");
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o755);
+}

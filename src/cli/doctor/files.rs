@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Check;
-use crate::config::{Config, names};
+use crate::config::{Config, names, read_small};
 use crate::credentials::ignores_all;
 use crate::files::OutputDir;
 
@@ -14,7 +14,7 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
 
     const NAME: &str = "permissions";
     let user = rustix::process::geteuid().as_raw();
-    let mut open = Vec::new();
+    let mut open = key_folder_open_for_writing(config, fix);
     let mut foreign = Vec::new();
     let mut seen = 0_usize;
     let mut unread = Vec::new();
@@ -90,6 +90,25 @@ pub(super) fn permissions(config: &Config, fix: bool) -> Option<Check> {
     })
 }
 
+/// The device key's folder, when others can write to it. They may read it: it can be one that other
+/// programs share.
+#[cfg(unix)]
+fn key_folder_open_for_writing(config: &Config, fix: bool) -> Vec<PathBuf> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    const WRITE: u32 = 0o022;
+    const STICKY: u32 = 0o1000;
+    let Some(folder) = config.unlock.device_key.parent() else { return Vec::new() };
+    let Ok(facts) = fs::symlink_metadata(folder) else { return Vec::new() };
+    let mode = facts.mode() & 0o7777;
+    if !facts.is_dir() || mode & WRITE == 0 || mode & STICKY != 0 {
+        return Vec::new();
+    }
+    let ours = facts.uid() == rustix::process::geteuid().as_raw();
+    let closed = || fs::set_permissions(folder, fs::Permissions::from_mode(mode & !WRITE));
+    if fix && ours && closed().is_ok() { Vec::new() } else { vec![folder.to_owned()] }
+}
+
 #[cfg(not(unix))]
 pub(super) fn permissions(_config: &Config, _fix: bool) -> Option<Check> {
     None
@@ -131,7 +150,7 @@ pub(super) fn ignored(config: &Config) -> Check {
     let remedy = "Write a line `*` into it and take the lines with `!` out, or run `layer-mcp \
                   setup` again.";
     let is_file = || fs::symlink_metadata(&file).is_ok_and(|facts| facts.is_file());
-    match fs::read_to_string(&file) {
+    match read_small(&file) {
         Ok(text) if ignores_all(&text) && is_file() => Check::ok(NAME, "the home ignores itself"),
         Ok(_) => Check::failed(NAME, format!("`{}` does not ignore all", file.display()), remedy),
         Err(_) if !secure.exists() => Check::ok(NAME, "nothing to ignore yet"),
@@ -169,7 +188,7 @@ fn git_folder(repository: &Path) -> Option<PathBuf> {
     if git.is_dir() {
         return Some(git);
     }
-    let text = fs::read_to_string(git).ok()?;
+    let text = read_small(&git).ok()?;
     Some(repository.join(text.strip_prefix("gitdir:")?.trim()))
 }
 
