@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::Process;
 use super::credentials::{Age, nudge};
-use super::layer_access::LayerAccess;
+use super::layer_access::{LayerAccess, token_of_environment};
 use super::terminal::Terminal;
 use crate::audit::{SealKey, verify};
 use crate::config::{Config, names};
@@ -169,7 +169,10 @@ fn store(process: &Process) -> Vec<Check> {
         Ok(credentials) => credentials,
         Err(error) if error.is_absent() => {
             return unopened(match &config.token {
-                Some(_) => Check::ok(NAME, "none; the environment's token is used"),
+                Some(token) => match token_of_environment(token) {
+                    Ok(_) => Check::ok(NAME, "none; the environment's token is used"),
+                    Err(problem) => Check::failed(NAME, problem.message, problem.next_step),
+                },
                 None => Check::failed(NAME, "there is no token", "Run `layer-mcp setup`."),
             });
         }

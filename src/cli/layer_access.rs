@@ -4,7 +4,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Process;
@@ -120,16 +120,7 @@ impl LayerAccess {
         };
         self.process.audit.note(Event::new("auth.use").with("source", "environment"));
         self.process.redactor.register(token.expose_secret().trim());
-        let token =
-            ApiToken::parse(token.expose_secret().trim()).map_err(|error| SetupProblem {
-                code: "configuration",
-                message: format!("`{}` is no Layer.ai token: {error}.", names::TOKEN),
-                next_step:
-                    "Create one at app.layer.ai, Settings, Personal Access Tokens, and set it \
-                        again."
-                        .to_owned(),
-            })?;
-        Ok((token, self.process.config.workspace.clone()))
+        Ok((token_of_environment(token)?, self.process.config.workspace.clone()))
     }
 
     fn of_store(
@@ -168,6 +159,17 @@ impl LayerAccess {
         }
         Ok((credentials.into_token(), Some(workspace)))
     }
+}
+
+/// The token of the environment, if it can be one.
+pub(super) fn token_of_environment(token: &SecretString) -> Result<ApiToken, SetupProblem> {
+    ApiToken::parse(token.expose_secret().trim()).map_err(|error| SetupProblem {
+        code: "configuration",
+        message: format!("`{}` is no Layer.ai token: {error}.", names::TOKEN),
+        next_step:
+            "Create one at app.layer.ai, Settings, Personal Access Tokens, and set it again."
+                .to_owned(),
+    })
 }
 
 impl Connect for LayerAccess {

@@ -255,3 +255,11 @@ fn a_device_key_s_folder_that_others_can_write_to_is_found_and_mended() {
     assert_eq!(mended.code, Some(0), "{mended:#?}");
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o755);
 }
+
+#[test]
+fn a_token_of_the_environment_that_can_be_none_fails() {
+    let env = TestEnv::with_token("https://api.app.layer.ai/?token=x");
+    let found = env.run(&["doctor"]);
+    assert_eq!(found.code, Some(1), "{found:#?}");
+    assert!(found.stdout.contains("is no Layer.ai token"), "{found:#?}");
+}
