@@ -26,6 +26,9 @@ TOOLS = {
     "list_jobs",
     "list_models",
     "quote",
+    "refine_image",
+    "remove_background",
+    "upload_file",
     "view_asset",
 }
 # `auto` asks `server/discover` first and stays modern; a revision is spoken without asking;
@@ -119,6 +122,9 @@ async def session(program, mode, home):
         check(looked["files"] == job["files"], "get_job tells of other files")
         jobs = data(await client.call_tool("list_jobs", {}))["jobs"]
         check([line["job_id"] for line in jobs] == [job["job_id"]], f"list_jobs: {jobs}")
+
+        cut = data(await client.call_tool("remove_background", {"image": "assets/knight.png"}))
+        check(cut["files"][0]["has_alpha"] is True, f"remove_background: {cut}")
 
         wrong = await client.call_tool("create_asset", {"prompt": "x", "widht": 5})
         error = json.loads(wrong.content[0].text)
