@@ -74,8 +74,7 @@ impl ApiToken {
         if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
             return Err(TokenError::Quoted);
         }
-        let lower = text.to_ascii_lowercase();
-        if lower.starts_with("bearer ") || lower.starts_with("authorization:") {
+        if begins_with(text, "bearer ") || begins_with(text, "authorization:") {
             return Err(TokenError::BearerPrefix);
         }
         if is_assignment(text) {
@@ -212,11 +211,15 @@ fn is_variable(text: &str) -> bool {
         .any(|text| name(text.trim()) || text.contains("TOKEN") || text.contains("token"))
 }
 
+/// In any case, and without a copy of the text, which would not be wiped.
+fn begins_with(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
 fn foreign_key(text: &str) -> Option<TokenError> {
-    let start = text.to_ascii_lowercase();
     FOREIGN_KEYS
         .iter()
-        .find(|(prefix, _)| start.starts_with(prefix))
+        .find(|(prefix, _)| begins_with(text, prefix))
         .map(|&(_, vendor)| TokenError::OtherVendor { vendor })
 }
 
