@@ -136,7 +136,11 @@ impl Uploads {
                 self.progress(request, 0).await
             };
             match step {
-                Ok(None) => return Ok(()),
+                // Only with the last chunk, or asked, may the host call it whole.
+                Ok(None) if !known || size - arrived <= CHUNK => return Ok(()),
+                Ok(None) => {
+                    return Err(Setback::Final(refused("the storage host took a part for all")));
+                }
                 Ok(Some(now)) if now <= size => {
                     failed = if now > arrived { 0 } else { failed + u32::from(known) };
                     (arrived, known) = (now, true);

@@ -58,6 +58,8 @@ pub struct Hints {
 impl Hints {
     const READS_LAYER: Self =
         Self { read_only: true, destructive: false, idempotent: true, open_world: true };
+    const SPENDS: Self =
+        Self { read_only: false, destructive: false, idempotent: false, open_world: true };
     const READS_DISK: Self = Self { open_world: false, ..Self::READS_LAYER };
 }
 

@@ -9,7 +9,7 @@ use super::references::{self, Found};
 use super::request::AssetRequest;
 use super::{Connection, Runs, api};
 use crate::journal::Fingerprint;
-use crate::layer::{InferenceRequest, Price, WorkspaceId};
+use crate::layer::{InferenceRequest, Price, Reference, WorkspaceId};
 
 /// A request with all that must be known before it may be bought.
 pub(super) struct Prepared {
@@ -64,10 +64,11 @@ impl Runs {
     /// Brings the files that a request goes by to Layer, and names them in it.
     pub(super) async fn bring_all(&self, prepared: &mut Prepared) -> Result<(), RunError> {
         let Prepared { connection, workspace, references, roles, mask, .. } = &*prepared;
-        let of_mask = [String::new()];
-        let mask = self.bring(connection, workspace, mask.as_slice(), &of_mask).await?;
-        let references = self.bring(connection, workspace, references, roles).await?;
-        prepared.inference.mask = mask.into_iter().next().map(|mask| mask.file);
+        let mask = self.bring(connection, workspace, mask.as_slice()).await?;
+        let files = self.bring(connection, workspace, references).await?;
+        let parts = files.into_iter().zip(roles.iter().cloned());
+        let references = parts.map(|(file, role)| Reference { file, role }).collect();
+        prepared.inference.mask = mask.into_iter().next();
         prepared.inference.references = references;
         Ok(())
     }

@@ -12,13 +12,12 @@ use crate::audit::Event;
 use crate::files::{MediaKind, OutputDir, SavedFile};
 use crate::journal::{Job, JobId};
 use crate::layer::{
-    FileId, LARGEST_UPLOAD, Modality, Model, ModelDetails, Reference, UPLOAD_TYPES, Upload,
-    WorkspaceId,
+    FileId, LARGEST_UPLOAD, Modality, Model, ModelDetails, UPLOAD_TYPES, Upload, WorkspaceId,
 };
 use crate::redact::clean_line;
 
 /// Layer takes at most so many for one run.
-pub(super) const MOST: usize = 20;
+const MOST: usize = 20;
 /// So many files are read and sent at the same time.
 const AT_ONCE: usize = 4;
 
@@ -93,24 +92,21 @@ impl Runs {
         Err(RunError::Argument { field: "mask", message: "a mask is a picture".to_owned() })
     }
 
-    /// Sends what is not at Layer yet, and gives each its part in the run.
+    /// Sends what is not at Layer yet.
     pub(super) async fn bring(
         &self,
         connection: &Arc<Connection>,
         workspace: &WorkspaceId,
         found: &[Found],
-        roles: &[String],
-    ) -> Result<Vec<Reference>, RunError> {
-        let parts: Vec<(Source, String)> =
-            found.iter().map(|one| one.source.clone()).zip(roles.iter().cloned()).collect();
-        let sent = parts.into_iter().map(|(source, role)| async move {
-            let file = match source {
-                Source::AtLayer(file) => file,
+    ) -> Result<Vec<FileId>, RunError> {
+        let sources: Vec<Source> = found.iter().map(|one| one.source.clone()).collect();
+        let sent = sources.into_iter().map(|source| async move {
+            match source {
+                Source::AtLayer(file) => Ok(file),
                 Source::Local { upload, sha256 } => {
-                    self.send(connection, workspace, &upload, &sha256).await?.0
+                    Ok(self.send(connection, workspace, &upload, &sha256).await?.0)
                 }
-            };
-            Ok(Reference { file, role })
+            }
         });
         futures::stream::iter(sent).buffered(AT_ONCE).try_collect().await
     }

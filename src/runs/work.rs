@@ -176,7 +176,9 @@ impl Worker {
     /// A file may be gone at Layer: then the next try sends it again.
     async fn forget_references(&self, job: &Job, kind: ApiErrorKind) {
         let of_files = matches!(kind, ApiErrorKind::InvalidRequest | ApiErrorKind::NotFound);
-        let files: Vec<&FileId> = job.new.request.references.iter().map(|one| &one.file).collect();
+        let request = &job.new.request;
+        let files = request.references.iter().map(|one| &one.file).chain(&request.mask);
+        let files: Vec<&FileId> = files.collect();
         if of_files
             && !files.is_empty()
             && let Ok(journal) = self.inner.journal().await

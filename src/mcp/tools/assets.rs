@@ -137,7 +137,7 @@ pub(super) fn create_asset() -> Entry {
              file in the user's project. Spends Creative Units. Waits for the file; if that takes \
              long, returns status running and a job_id for get_job. The same request again \
              is the same job, not charged again.",
-            Hints { read_only: false, destructive: false, idempotent: false, open_world: true },
+            Hints::SPENDS,
         ),
         handle: |call, arguments| Box::pin(create(call, arguments)) as Handled<'_>,
     }

@@ -10,9 +10,6 @@ use crate::files::SaveTo;
 use crate::layer::UseCase;
 use crate::runs::{AssetRequest, ErrorReport, JobReport, Pixels, Prompt, RunError, WaitSeconds};
 
-const SPENDS: Hints =
-    Hints { read_only: false, destructive: false, idempotent: false, open_world: true };
-
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RemoveBackgroundArgs {
@@ -36,7 +33,7 @@ pub(super) fn remove_background() -> Entry {
             "Remove background",
             "Cuts the subject of a picture out: a new PNG with real alpha. Spends Creative Units \
              (little). The original stays. Use it when a sprite or icon needs transparency.",
-            SPENDS,
+            Hints::SPENDS,
         ),
         handle: |call, arguments| Box::pin(cut_out(call, arguments)) as Handled<'_>,
     }
@@ -107,7 +104,7 @@ struct RefineImageArgs {
     variation: bool,
 }
 
-/// From 1 to 8.
+/// More than 1, at most 8.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "f64")]
 struct Scale(f64);
@@ -146,7 +143,7 @@ pub(super) fn refine_image() -> Entry {
             "Changes a picture that is there: edit by words, inpaint under a mask, reframe, \
              upscale, vectorize. Spends Creative Units. Saves a new file; the original stays. An \
              edit renders the whole frame again, so untouched parts may shift a little.",
-            SPENDS,
+            Hints::SPENDS,
         ),
         handle: |call, arguments| Box::pin(refine(call, arguments)) as Handled<'_>,
     }
