@@ -17,7 +17,7 @@ use layer_mcp::layer::{
 };
 use layer_mcp::runs::{
     AssetRequest, Connect, Connection, Limits, Patience, Pixels, Prompt, Runs, RunsSettings,
-    SANDBOX_ORIGIN, SetupProblem,
+    SANDBOX_ORIGIN, SetupProblem, Wanted,
 };
 use layer_mcp::sandbox::{Sandbox, SandboxOptions};
 
@@ -85,13 +85,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         redactor: layer_mcp::redact::Redactor::new(),
         audit: layer_mcp::audit::AuditTrail::nowhere(),
     });
-    let request = AssetRequest {
+    let request = Wanted::from(AssetRequest {
         width: Some(Pixels::try_from(512.0)?),
         height: Some(Pixels::try_from(512.0)?),
         ..AssetRequest::plain(Prompt::try_from(prompt)?)
-    };
+    });
     let quote = runs.quote(&request).await?;
-    println!("{} would make it for {}", quote.model.name, quote.price.estimated);
+    println!("{} would make it for {}", quote.subject, quote.price.estimated);
     let progress = |progress: layer_mcp::runs::Progress| {
         println!("{:>3.0} %  {}", progress.percent, progress.message);
     };

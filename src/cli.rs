@@ -24,7 +24,7 @@ use crate::audit::{AuditTrail, Event};
 use crate::config::{Config, Flags, Surroundings};
 use crate::credentials::{CredentialStore, Credentials, StoreError, UnlockOptions};
 use crate::log;
-use crate::mcp::{Tools, Waiting};
+use crate::mcp::{Offered, Tools, Toolset, Waiting};
 use crate::redact::{Redactor, cut_foreign_keys};
 use crate::runs::{Runs, RunsSettings, SetupProblem};
 use crate::sandbox::{Fault, FaultSpec};
@@ -64,6 +64,9 @@ struct SettingFlags {
     /// Offer only tools that neither spend nor change anything
     #[arg(long, global = true)]
     read_only: bool,
+    /// Which groups of tools clients are offered, as a comma list: default, workflows, history, all
+    #[arg(long, global = true, value_name = "LIST", value_parser = Toolset::parse_list)]
+    toolsets: Option<std::vec::Vec<Toolset>>,
     /// Use the token stored under this name, such as `staging`
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
@@ -142,7 +145,8 @@ pub fn run() -> ExitCode {
         }
     };
     harden();
-    let SettingFlags { sandbox, home, output_dir, read_only, profile } = arguments.settings;
+    let SettingFlags { sandbox, home, output_dir, read_only, toolsets, profile } =
+        arguments.settings;
     let flags = Flags { sandbox, home, output_dir, read_only, profile };
     let env = |name: &str| std::env::var_os(name);
     let around = Surroundings {
@@ -185,7 +189,8 @@ pub fn run() -> ExitCode {
             }
         };
     let passed_on = proof::passed_on(&around.all_env).into();
-    let process = Process { config, redactor, audit, passed_on };
+    let toolsets = toolsets.map_or_else(|| [Toolset::Default].into(), Arc::from);
+    let process = Process { config, redactor, audit, toolsets, passed_on };
     let code = match command {
         Command::Serve => runtime.block_on(serve::serve(process)),
         Command::Call { tool, arguments, no_wait } => runtime.block_on(call::call(
@@ -236,6 +241,8 @@ struct Process {
     config: Arc<Config>,
     redactor: Redactor,
     audit: AuditTrail,
+    /// Which groups of tools clients are offered.
+    toolsets: Arc<[Toolset]>,
     /// Variables that a server would have if a client started it.
     passed_on: Arc<[(OsString, OsString)]>,
 }
@@ -311,13 +318,14 @@ fn greet(config: &Config, terminal: &mut Terminal) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The tools that a client is offered.
+fn offered(process: &Process) -> Offered {
+    Offered { toolsets: process.toolsets.to_vec(), read_only: process.config.read_only }
+}
+
 fn tools(process: &Process, json: bool, terminal: &mut Terminal) -> ExitCode {
-    let tools = Tools::new(
-        runs(process),
-        Waiting::Never,
-        process.config.read_only,
-        process.redactor.clone(),
-    );
+    let tools =
+        Tools::new(runs(process), Waiting::Never, &offered(process), process.redactor.clone());
     let shown = if json {
         let list: Vec<serde_json::Value> = tools
             .specs()

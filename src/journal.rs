@@ -178,10 +178,10 @@ impl Journal {
         .bind(&new.origin)
         .bind(new.workspace.as_str())
         .bind(new.fingerprint.as_str())
-        .bind(json(&new.request)?)
+        .bind(json(&new.order)?)
         .bind(&new.model_name)
         .bind(new.modality.as_str())
-        .bind(&new.request.prompt)
+        .bind(new.order.title())
         .bind(new.estimated.micros())
         .bind(new.save_to.as_deref())
         .bind(path_text(&new.output_dir)?)
@@ -555,7 +555,7 @@ fn read_job(row: &SqliteRow) -> Result<Job, JournalError> {
                 .try_into()
                 .map_err(|_| JournalError::Entry("workspace"))?,
             fingerprint: Fingerprint::kept(row.try_get("fingerprint")?),
-            request: parse(&row.try_get::<String, _>("request")?, "request")?,
+            order: parse(&row.try_get::<String, _>("request")?, "request")?,
             model_name: row.try_get("model_name")?,
             modality: crate::layer::Modality::from_word(&modality)
                 .ok_or(JournalError::Entry("modality"))?,

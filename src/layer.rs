@@ -5,30 +5,41 @@
 
 mod download;
 mod error;
+mod graphql;
 mod hosts;
 mod http;
 mod ids;
 mod inference;
+mod library;
 mod model;
+mod order;
+mod paths;
 #[cfg(test)]
 mod stalled_tests;
 mod units;
 mod upload;
 mod wire;
+mod workflow;
 mod workspace;
 
 pub use download::{Download, LARGEST_FILE};
 pub use error::{ApiError, ApiErrorKind, Reached};
 pub use hosts::{AllowedHost, NotAHost};
 pub use http::{ApiBase, Connectivity, NotAnApiBase, ProxyChoice, TimeLimits, TrustRoots};
-pub use ids::{FileId, InferenceId, ModelId, NotAnId, WorkspaceId};
+pub use ids::{FileId, InferenceId, ModelId, NotAnId, StyleId, WorkflowId, WorkspaceId};
 pub use inference::{
     CancelOutcome, Completed, Failure, Inference, InferenceRequest, Normalized, Output, Price,
     Quality, Reference, RunStatus, Started, Task,
 };
+pub use library::{
+    HistoryPage, NewStyle, PastFile, PastRun, Plan, Session, Style, StyleFilter, StylePage, Usage,
+};
 pub use model::{Capabilities, Modality, Model, ModelDetails, UseCase};
+pub use order::Order;
+pub use paths::{Operation, PathReport};
 pub use units::{CreativeUnits, NotAnAmount};
 pub use upload::{LARGEST_UPLOAD, UPLOAD_TYPES, Upload};
+pub use workflow::{Steps, Takes, Workflow, WorkflowInput, WorkflowRequest};
 pub use workspace::Workspace;
 
 use serde_json::Value;
@@ -36,6 +47,7 @@ use serde_json::Value;
 use crate::audit::AuditTrail;
 use crate::credentials::token::ApiToken;
 use hosts::HostPolicy;
+use paths::Call;
 
 /// All that a client needs to know.
 #[derive(Clone, Debug)]
@@ -56,6 +68,9 @@ pub struct LayerClient {
     downloads: download::Downloads,
     uploads: upload::Uploads,
     origin: String,
+    paths: paths::Paths,
+    /// The names by which GraphQL knows workspaces.
+    names: tokio::sync::Mutex<std::collections::HashMap<WorkspaceId, String>>,
 }
 
 /// No catalogue seen is anywhere near this long; a cursor that never ends must end here.
@@ -74,6 +89,8 @@ impl LayerClient {
         let storage = hosts(hosts::STORAGE_HOST)?;
         Ok(Self {
             origin: base.origin(),
+            paths: paths::Paths::default(),
+            names: tokio::sync::Mutex::default(),
             downloads: download::Downloads::new(&connectivity, media, audit.clone())?,
             uploads: upload::Uploads::new(&connectivity, storage, audit.clone())?,
             http: http::Http::new(&connectivity, base, token, audit)?,
@@ -108,63 +125,161 @@ impl LayerClient {
         workspace: &WorkspaceId,
         model: &ModelId,
     ) -> Result<ModelDetails, ApiError> {
-        let path = ["workspaces", workspace.as_str(), "models", model.as_str()];
-        match self.http.get(&path, &[]).await {
+        let ids = [("workspace", workspace.as_str()), ("id", model.as_str())];
+        match self.paths.send(&self.http, Operation::Model, &ids, Call::Get).await {
             Ok(body) => Ok(wire::model_details(&body)),
             Err(error) if matches!(error.status, Some(404 | 405)) => Ok(ModelDetails::default()),
             Err(error) => Err(error),
         }
     }
 
-    /// What a request would cost. Free.
+    /// The workspace's workflows, those that fit the words where there are any.
+    pub async fn workflows(
+        &self,
+        workspace: &WorkspaceId,
+        search: Option<&str>,
+    ) -> Result<Vec<Workflow>, ApiError> {
+        let path = ["workspaces", workspace.as_str(), "workflows"];
+        self.all_pages_of(&path, search.map(|words| ("search", words)), wire::workflows).await
+    }
+
+    /// One workflow; `None` where the workspace has none of this id.
+    pub async fn workflow(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkflowId,
+    ) -> Result<Option<Workflow>, ApiError> {
+        let ids = [("workspace", workspace.as_str()), ("id", id.as_str())];
+        match self.paths.send(&self.http, Operation::Workflow, &ids, Call::Get).await {
+            Ok(body) => wire::workflow(&body).map(Some).map_err(unexpected),
+            // No such workflow, or no such path: the list knows.
+            Err(error) if matches!(error.status, Some(404 | 405)) => {
+                let all = self.workflows(workspace, None).await?;
+                Ok(all.into_iter().find(|workflow| workflow.id == *id))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a run would cost. Free.
     pub async fn estimate(
         &self,
         workspace: &WorkspaceId,
-        request: &InferenceRequest,
+        order: &Order,
     ) -> Result<Price, ApiError> {
-        let path = ["workspaces", workspace.as_str(), "inferences", "estimate"];
-        let body = self.http.ask(&path, &wire::InferenceBody::estimate(request)).await?;
+        let body = match order {
+            Order::Inference(request) => {
+                let path = ["workspaces", workspace.as_str(), "inferences", "estimate"];
+                self.http.ask(&path, &wire::InferenceBody::estimate(request)).await?
+            }
+            Order::Workflow(request) => {
+                let ids = [("workspace", workspace.as_str()), ("id", request.workflow.as_str())];
+                let body = wire::workflow_body(request);
+                let call = Call::Ask(&body);
+                self.paths.send(&self.http, Operation::EstimateWorkflow, &ids, call).await?
+            }
+        };
         wire::price(&body).map_err(unexpected)
     }
 
     /// Starts a paid run. Sent once, whatever happens; when [`ApiError::may_have_happened`], it
-    /// must not be sent again.
-    pub async fn start(
-        &self,
-        workspace: &WorkspaceId,
-        request: &InferenceRequest,
-    ) -> Result<Started, ApiError> {
-        let path = ["workspaces", workspace.as_str(), "inferences"];
-        let body = self.http.send_once(&path, Some(&wire::InferenceBody::execute(request))).await?;
+    /// must not be sent again. A path that does not exist starts nothing, so the next candidate
+    /// for a workflow's path is no second start.
+    pub async fn start(&self, workspace: &WorkspaceId, order: &Order) -> Result<Started, ApiError> {
+        let body = match order {
+            Order::Inference(request) => {
+                let path = ["workspaces", workspace.as_str(), "inferences"];
+                let body = wire::InferenceBody::execute(request);
+                self.http.send_once(&path, Some(&body)).await?
+            }
+            Order::Workflow(request) => {
+                let ids = [("workspace", workspace.as_str()), ("id", request.workflow.as_str())];
+                let body = wire::workflow_body(request);
+                let call = Call::Once(Some(&body));
+                self.paths.send(&self.http, Operation::StartWorkflow, &ids, call).await?
+            }
+        };
         wire::started(&body).map_err(unexpected)
     }
 
     /// Looks at a run.
-    pub async fn inference(
+    pub async fn run(
         &self,
         workspace: &WorkspaceId,
+        order: &Order,
         id: &InferenceId,
     ) -> Result<Inference, ApiError> {
-        let path = ["workspaces", workspace.as_str(), "inferences", id.as_str()];
-        let body = self.http.get(&path, &[]).await?;
-        wire::inference(&body).map_err(unexpected)
+        let (body, of_workflow) = match order {
+            Order::Inference(_) => {
+                let path = ["workspaces", workspace.as_str(), "inferences", id.as_str()];
+                (self.http.get(&path, &[]).await?, false)
+            }
+            Order::Workflow(request) => {
+                let ids = [
+                    ("workspace", workspace.as_str()),
+                    ("id", request.workflow.as_str()),
+                    ("run", id.as_str()),
+                ];
+                let look = self.paths.send(&self.http, Operation::WorkflowRun, &ids, Call::Get);
+                (look.await?, true)
+            }
+        };
+        let mut run = wire::run(&body, of_workflow).map_err(unexpected)?;
+        if let RunStatus::Complete(done) = &mut run.status {
+            self.find_addresses(&mut done.outputs).await?;
+        }
+        Ok(run)
+    }
+
+    /// Asks for the addresses of outputs that came as ids alone.
+    async fn find_addresses(&self, outputs: &mut [Output]) -> Result<(), ApiError> {
+        let lacks = |output: &Output| output.url.is_empty() && output.text.is_none();
+        let ids: Vec<FileId> = outputs
+            .iter()
+            .filter(|output| lacks(output))
+            .filter_map(|output| output.file_id.clone())
+            .collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut found = self.file_addresses(&ids).await?.into_iter();
+        for output in outputs.iter_mut().filter(|output| lacks(output)) {
+            if output.file_id.is_some() {
+                output.url = found.next().flatten().unwrap_or_default();
+            }
+        }
+        Ok(())
     }
 
     /// Asks for a run to be stopped. Layer documents no such call over REST; a path that does not
-    /// exist is reported as [`CancelOutcome::Unsupported`]. The other candidate, deleting the
-    /// inference, is never tried: it could delete what was paid for.
+    /// exist is reported as [`CancelOutcome::Unsupported`].
     pub async fn cancel(
         &self,
         workspace: &WorkspaceId,
+        order: &Order,
         id: &InferenceId,
     ) -> Result<CancelOutcome, ApiError> {
-        let path = ["workspaces", workspace.as_str(), "inferences", id.as_str(), "cancel"];
-        match self.http.send_once(&path, None::<&Value>).await {
+        let workspace = ("workspace", workspace.as_str());
+        let (operation, ids) = match order {
+            Order::Inference(_) => {
+                (Operation::CancelInference, vec![workspace, ("id", id.as_str())])
+            }
+            Order::Workflow(request) => {
+                let of = ("id", request.workflow.as_str());
+                (Operation::CancelWorkflowRun, vec![workspace, of, ("run", id.as_str())])
+            }
+        };
+        match self.paths.send(&self.http, operation, &ids, Call::Once(None)).await {
             Ok(_) => Ok(CancelOutcome::Accepted),
             Err(error) if matches!(error.status, Some(200..300)) => Ok(CancelOutcome::Accepted),
             Err(error) if matches!(error.status, Some(404 | 405)) => Ok(CancelOutcome::Unsupported),
             Err(error) => Err(error),
         }
+    }
+
+    /// Which of the paths that Layer's reference leaves open have answered so far.
+    pub fn paths(&self) -> Vec<PathReport> {
+        self.paths.report()
     }
 
     /// Opens a finished file. The token stays here.
@@ -194,10 +309,20 @@ impl LayerClient {
         path: &[&str],
         parse: fn(&Value) -> Result<wire::Page<T>, wire::Malformed>,
     ) -> Result<Vec<T>, ApiError> {
+        self.all_pages_of(path, None, parse).await
+    }
+
+    async fn all_pages_of<T>(
+        &self,
+        path: &[&str],
+        filter: Option<(&str, &str)>,
+        parse: fn(&Value) -> Result<wire::Page<T>, wire::Malformed>,
+    ) -> Result<Vec<T>, ApiError> {
         let mut all = Vec::new();
         let mut cursor: Option<String> = None;
         for _ in 0..MOST_PAGES {
             let mut query = vec![("limit", PAGE)];
+            query.extend(filter);
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let page = parse(&self.http.get(path, &query).await?).map_err(unexpected)?;
             all.extend(page.items);

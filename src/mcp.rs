@@ -8,7 +8,7 @@ mod schema;
 pub mod stdio;
 mod tools;
 
-pub use tools::{Answer, Hints, Picture, ToolSpec, Tools, UnknownTool, Waiting};
+pub use tools::{Answer, Hints, Offered, Picture, ToolSpec, Tools, Toolset, UnknownTool, Waiting};
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Process;
 use super::signals::told_to_stop;
 use super::terminal::Terminal;
-use crate::mcp::{Answer, Tools, Waiting};
+use crate::mcp::{Answer, Offered, Tools, Toolset, Waiting};
 use crate::redact::{clean_line, cut_foreign_keys};
 use crate::runs::{ErrorReport, Progress, RunError};
 
@@ -38,8 +38,9 @@ pub(super) async fn call(
     };
     let runs = super::runs(process);
     let waiting = if no_wait { Waiting::Never } else { Waiting::ToTheEnd };
-    let tools =
-        Tools::new(runs.clone(), waiting, process.config.read_only, process.redactor.clone());
+    // Whoever names a tool wants it, whatever a client would be offered.
+    let offered = Offered { toolsets: Toolset::ALL.to_vec(), read_only: process.config.read_only };
+    let tools = Tools::new(runs.clone(), waiting, &offered, process.redactor.clone());
     let bar = bar();
     let shown = bar.clone();
     let progress = move |progress: Progress| {

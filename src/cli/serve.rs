@@ -26,8 +26,12 @@ pub(super) async fn serve(process: Process) -> ExitCode {
     }
     let runs = super::runs(&process);
     let waiting = Waiting::AtMost(config.max_wait);
-    let tools =
-        Arc::new(Tools::new(runs.clone(), waiting, config.read_only, process.redactor.clone()));
+    let tools = Arc::new(Tools::new(
+        runs.clone(),
+        waiting,
+        &super::offered(&process),
+        process.redactor.clone(),
+    ));
     let shutdown = CancellationToken::new();
     let on_signal = shutdown.clone();
     tokio::spawn(async move {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::files::SavedFile;
 use crate::layer::{
-    ApiErrorKind, CreativeUnits, InferenceId, InferenceRequest, Modality, Output, WorkspaceId,
+    ApiErrorKind, CreativeUnits, InferenceId, Modality, Order, Output, WorkspaceId,
 };
 
 /// Our own id of a job: it exists before Layer has given one, and stays the same ever after.
@@ -78,18 +78,13 @@ impl fmt::Debug for JobId {
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// The fingerprint of a request as the user made it, without its references; `references`
-    /// has what makes each of them the same, such as the hash of its content.
-    pub fn of(
-        origin: &str,
-        workspace: &WorkspaceId,
-        request: &InferenceRequest,
-        references: &[&str],
-    ) -> Self {
+    /// The fingerprint of an order as the user made it, without its files; `references` has what
+    /// makes each of them the same, such as the hash of its content.
+    pub fn of(origin: &str, workspace: &WorkspaceId, order: &Order, references: &[&str]) -> Self {
         // Serde writes the fields in the order of the struct, so equal requests are equal bytes.
         let canonical = match references {
-            [] => serde_json::json!([1, origin, workspace, request]),
-            some => serde_json::json!([1, origin, workspace, request, some]),
+            [] => serde_json::json!([1, origin, workspace, order]),
+            some => serde_json::json!([1, origin, workspace, order, some]),
         };
         let canonical = canonical.to_string();
         let digest = Sha256::digest(canonical.as_bytes());
@@ -171,8 +166,8 @@ pub struct NewJob {
     /// What makes it the same as another.
     pub fingerprint: Fingerprint,
     /// What is sent, with the seed.
-    pub request: InferenceRequest,
-    /// The model's name.
+    pub order: Order,
+    /// The model's or workflow's name.
     pub model_name: String,
     /// What comes out.
     pub modality: Modality,

@@ -19,9 +19,9 @@ fn new_job(prompt: &str, price: f64) -> NewJob {
     NewJob {
         id: JobId::random(),
         origin: "https://api".to_owned(),
-        fingerprint: Fingerprint::of("https://api", &workspace, &request(prompt), &[]),
+        fingerprint: Fingerprint::of("https://api", &workspace, &request(prompt).into(), &[]),
         workspace,
-        request: request(prompt),
+        order: request(prompt).into(),
         model_name: "FLUX".to_owned(),
         modality: Modality::Image,
         estimated: CreativeUnits::from_number(price).unwrap(),
@@ -50,7 +50,8 @@ async fn an_entry_keeps_everything_through_its_life() {
     let inference = "inf-1".parse().unwrap();
     let adjusted = vec!["width".to_owned()];
     journal.record_started(&job.id, &inference, None, &adjusted, now()).await.unwrap();
-    let outputs = [Output { file_id: "f1".parse().ok(), url: "https://h/a.png?signed".to_owned() }];
+    let url = "https://h/a.png?signed".to_owned();
+    let outputs = [Output { file_id: "f1".parse().ok(), url, ..Output::default() }];
     let charged = CreativeUnits::from_number(0.7);
     journal.record_finished(&job.id, &inference, &outputs, charged, now()).await.unwrap();
     let late = journal.record_started(&job.id, &inference, None, &[], now()).await;
@@ -65,7 +66,7 @@ async fn an_entry_keeps_everything_through_its_life() {
     assert_eq!(kept.outputs[0].file_id, outputs[0].file_id);
     assert_eq!(kept.outputs[0].url, "", "addresses may be signed and are not kept");
     assert_eq!(kept.adjusted, adjusted);
-    assert_eq!(kept.new.request, job.request);
+    assert_eq!(kept.new.order, job.order);
     assert_eq!(kept.created_at, now());
 }
 

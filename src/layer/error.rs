@@ -90,6 +90,11 @@ impl ApiError {
         }
     }
 
+    /// No path serves an operation.
+    pub(super) fn no_path() -> Self {
+        Self::new(ApiErrorKind::NotFound, Reached::NotSent, "no path serves this")
+    }
+
     /// True when a read may be repeated in the hope of a better answer.
     pub(super) fn is_passing(&self) -> bool {
         match self.kind {

@@ -64,10 +64,11 @@ impl ApiBase {
     }
 
     fn endpoint(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
+        let prefix: &[&str] = if is_graphql(path) { &[] } else { &["api", "v1"] };
         let mut url = self.0.clone();
         // An https URL always has a path to extend.
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+            segments.pop_if_empty().extend(prefix).extend(path);
         }
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -370,13 +371,31 @@ impl Http {
     }
 }
 
+/// GraphQL lies beside the REST paths: at `/graphql`, and at the bare root.
+fn is_graphql(path: &[&str]) -> bool {
+    matches!(path, [] | ["graphql"])
+}
+
 /// The address of a call with its ids left out.
 fn route(path: &[&str]) -> String {
-    let named = |part: &&str| match *part {
-        "workspaces" | "models" | "inferences" | "estimate" | "cancel" | "files" | "upload-url" => {
-            (*part).to_owned()
-        }
-        _ => "{id}".to_owned(),
+    const WORDS: [&str; 10] = [
+        "workspaces",
+        "models",
+        "inferences",
+        "estimate",
+        "cancel",
+        "files",
+        "upload-url",
+        "workflows",
+        "runs",
+        "execute",
+    ];
+    if is_graphql(path) {
+        return format!("/{}", path.concat());
+    }
+    let named = |part: &&str| match WORDS.contains(part) {
+        true => (*part).to_owned(),
+        false => "{id}".to_owned(),
     };
     format!("/api/v1/{}", path.iter().map(named).collect::<Vec<_>>().join("/"))
 }
@@ -462,7 +481,9 @@ fn refusal(status: u16, body: &[u8]) -> ApiError {
         (300..=399, _) => format!(
             "the service answered {status}, a redirect, which is never followed with a token"
         ),
-        (_, Some(said)) => format!("the service answered {status}: \"{said}\""),
+        (_, Some(said)) => {
+            format!("the service answered {status}: {}", wire::in_plain_words(&said))
+        }
         (_, None) => format!("the service answered {status}"),
     };
     ApiError { upstream_code: code, ..ApiError::new(kind, reached, message) }

@@ -99,8 +99,16 @@ id! {
     ModelId
 }
 id! {
-    /// One inference: a paid run of a model.
+    /// One paid run: an inference, or a run of a workflow.
     InferenceId
+}
+id! {
+    /// One workflow.
+    WorkflowId
+}
+id! {
+    /// One trained style. It stands for a model wherever Layer takes a model's id.
+    StyleId
 }
 id! {
     /// One file that Layer stores, an upload or an output.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{FileId, InferenceId, ModelId};
 use super::units::CreativeUnits;
+use super::workflow::Steps;
 
 /// What one paid run is asked to make. Only fields that Layer documents for the flat body, and
 /// those that a model lists among its capabilities, can be expressed.
@@ -109,7 +110,7 @@ pub enum Quality {
     High,
 }
 
-/// What an inference would cost (Layer REST reference, estimate).
+/// What a run would cost (Layer REST reference, estimate).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Price {
     /// The estimate. The charge may differ.
@@ -118,6 +119,8 @@ pub struct Price {
     pub available: CreativeUnits,
     /// Layer's own answer to "is it enough".
     pub sufficient: bool,
+    /// How many outputs a workflow is expected to make, where Layer says so.
+    pub outputs: Option<usize>,
 }
 
 /// A run that Layer has accepted (Layer REST reference, execute).
@@ -183,7 +186,7 @@ pub enum RunStatus {
 /// The result of a finished inference.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completed {
-    /// What was made, in Layer's order.
+    /// What was made, in Layer's order, words after files.
     pub outputs: Vec<Output>,
     /// What was charged, when Layer says so.
     pub charged: Option<CreativeUnits>,
@@ -209,13 +212,21 @@ pub struct Inference {
     pub poll_after: Duration,
     /// When Layer says it was completed.
     pub completed_at: Option<Timestamp>,
+    /// How far a workflow has come.
+    pub steps: Option<Steps>,
 }
 
-/// One file that a run made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One thing that a run made: a file, or words.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// Its id at Layer, by which it can be used again without an upload.
     pub file_id: Option<FileId>,
+    /// The name of a workflow's output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Words, where there is no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// Where it lies. Unchecked: the download decides whether it goes there. Never kept on disk:
     /// it may be signed, and it dies.
     #[serde(skip)]

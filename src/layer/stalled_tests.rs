@@ -144,7 +144,7 @@ async fn a_start_ends_too_is_sent_once_and_says_whether_it_may_have_happened() {
     ] {
         let service = Service::that_stops_at(stage).await;
         let workspace = "w-1".parse().unwrap();
-        let request = InferenceRequest::plain(&"model-1".parse().unwrap(), "a kite");
+        let request = InferenceRequest::plain(&"model-1".parse().unwrap(), "a kite").into();
         let error = service.client.start(&workspace, &request).await.unwrap_err();
         assert_eq!(error.reached, reached, "{stage:?}: {error:?}");
         assert!(service.requests.load(Ordering::Relaxed) <= 1, "{stage:?}");

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::ids::{FileId, ModelId, WorkspaceId};
+use super::ids::{FileId, ModelId, WorkflowId, WorkspaceId};
 use super::inference::{
     Completed, Failure, Inference, InferenceRequest, Normalized, Output, Price, Quality, RunStatus,
     Started, StatusWord, Task, fold_status, poll_interval,
@@ -16,8 +16,9 @@ use super::inference::{
 use super::model::{Capabilities, Modality, Model, ModelDetails};
 use super::units::CreativeUnits;
 use super::upload::{Ticket, Upload};
+use super::workflow::{Steps, Workflow, WorkflowInput, WorkflowRequest};
 use super::workspace::Workspace;
-use crate::redact::clean_line;
+use crate::redact::{clean, clean_line};
 
 /// The answer has not the form that the interface gives it; names the field.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -232,11 +233,16 @@ pub(super) fn price(body: &Value) -> Parsed<Price> {
             .get("has_sufficient_creative_units")
             .and_then(truth)
             .unwrap_or(available >= estimated),
+        outputs: ["expected_output_counts", "output_counts", "expected_outputs"]
+            .into_iter()
+            .find_map(|name| body.get(name)?.as_object())
+            .map(|counts| counts.values().filter_map(Value::as_u64).sum::<u64>())
+            .and_then(|count| usize::try_from(count).ok()),
     })
 }
 
 pub(super) fn started(body: &Value) -> Parsed<Started> {
-    let id = id_text(body, &["inference_id", "id"])
+    let id = id_text(body, &["inference_id", "run_id", "id"])
         .and_then(|id| id.parse().ok())
         .ok_or(Malformed("inference_id"))?;
     let normalized = body.get("normalized_parameters");
@@ -255,7 +261,8 @@ pub(super) fn started(body: &Value) -> Parsed<Started> {
     })
 }
 
-pub(super) fn inference(body: &Value) -> Parsed<Inference> {
+/// One look at a run; `of_workflow` where its outputs may be words.
+pub(super) fn run(body: &Value, of_workflow: bool) -> Parsed<Inference> {
     let word = string(body, &["status"]).ok_or(Malformed("status"))?;
     let charged = ["actual_price_creative_units", "price_creative_units"]
         .into_iter()
@@ -265,7 +272,11 @@ pub(super) fn inference(body: &Value) -> Parsed<Inference> {
     let status = match fold_status(word) {
         StatusWord::Running => RunStatus::Running,
         StatusWord::Cancelled => RunStatus::Cancelled,
-        StatusWord::Complete => RunStatus::Complete(Completed { outputs: outputs(body), charged }),
+        StatusWord::Complete => {
+            let mut outputs = outputs(body);
+            outputs.retain(|output| of_workflow || output.text.is_none());
+            RunStatus::Complete(Completed { outputs, charged })
+        }
         StatusWord::Failed => {
             let (code, message) = failure(body);
             RunStatus::Failed(Failure { code, message, charged })
@@ -275,6 +286,62 @@ pub(super) fn inference(body: &Value) -> Parsed<Inference> {
         status,
         poll_after: poll_interval(number(body.get("poll_interval_seconds"))),
         completed_at: string(body, &["completed_at"]).and_then(|at| at.parse::<Timestamp>().ok()),
+        steps: body.get("steps").and_then(steps),
+    })
+}
+
+fn steps(listed: &Value) -> Option<Steps> {
+    let steps = listed.as_array().filter(|steps| !steps.is_empty())?;
+    let word = |step: &Value| fold_status(string(step, &["status"]).unwrap_or_default());
+    let under_way = |step: &&Value| {
+        let status = string(step, &["status"]).unwrap_or_default().to_ascii_lowercase();
+        word(step) == StatusWord::Running && !matches!(status.as_str(), "pending" | "queued" | "")
+    };
+    let named = |step: &Value| string(step, &["name", "display_name"]).map(|it| clean_line(it, 80));
+    Some(Steps {
+        done: steps.iter().filter(|step| word(step) == StatusWord::Complete).count(),
+        total: steps.len(),
+        current: steps.iter().find(under_way).and_then(named),
+    })
+}
+
+/// The body of estimate and execute of a workflow.
+pub(super) fn workflow_body(request: &WorkflowRequest) -> Value {
+    serde_json::json!({ "inputs": request.inputs })
+}
+
+pub(super) fn workflows(body: &Value) -> Parsed<Page<Workflow>> {
+    page(body, "workflows", workflow)
+}
+
+pub(super) fn workflow(item: &Value) -> Parsed<Workflow> {
+    let item = item.get("workflow").filter(|inner| inner.is_object()).unwrap_or(item);
+    let id = string(item, &["workflow_id", "id"]).ok_or(Malformed("workflow_id"))?;
+    let text = |item: &Value, name: &str, most| {
+        string(item, &[name]).map(|text| clean_line(text, most)).unwrap_or_default()
+    };
+    let list = |name: &str| item.get(name).and_then(Value::as_array).into_iter().flatten();
+    let input = |item: &Value| {
+        let name = string(item, &["name", "key"])?.to_owned();
+        Some(WorkflowInput {
+            display_name: text(item, "display_name", 80),
+            description: text(item, "description", 300),
+            kind: text(item, "type", 60),
+            required: item.get("required").and_then(truth).unwrap_or(false),
+            default: item.get("default").filter(|value| !value.is_null()).cloned(),
+            schema: item.get("value_schema").cloned().unwrap_or_default(),
+            name,
+        })
+    };
+    Ok(Workflow {
+        id: WorkflowId::try_from(id.to_owned()).map_err(|_| Malformed("workflow_id"))?,
+        name: text(item, "name", 120),
+        description: text(item, "description", 500),
+        inputs: list("inputs").filter_map(input).collect(),
+        outputs: list("outputs")
+            .map(|item| (text(item, "name", 80), text(item, "description", 200)))
+            .collect(),
+        modality: string(item, &["modality"]).and_then(Modality::from_word),
     })
 }
 
@@ -284,38 +351,91 @@ fn failure(body: &Value) -> (Option<String>, Option<String>) {
         .or_else(|| nested.and_then(|error| string(error, &["code", "type"])));
     let message = string(body, &["error_message", "error", "message"])
         .or_else(|| nested.and_then(|error| string(error, &["message", "title"])));
-    (code.map(|code| clean_line(code, 80)), message.map(|message| clean_line(message, 300)))
+    let message = message.map(|said| {
+        let meaning = if is_a_joke(said) { JOKE } else { "" };
+        format!("{}{meaning}", clean_line(said, 300))
+    });
+    (code.map(|code| clean_line(code, 80)), message)
 }
 
 const OUTPUT_LISTS: [&str; 4] = ["outputs", "files", "assets", "result"];
+/// Outputs lie in lists in objects in lists; nothing seen lies deeper.
+const DEEPEST: usize = 4;
 
 fn outputs(body: &Value) -> Vec<Output> {
-    OUTPUT_LISTS
+    let mut found = OUTPUT_LISTS
         .into_iter()
         .filter_map(|name| body.get(name))
-        .map(|listed| match listed {
-            Value::Array(items) => items.iter().filter_map(output).collect(),
-            Value::Object(_) => match output(listed) {
-                Some(single) => vec![single],
-                None => outputs(listed),
-            },
-            _ => Vec::new(),
+        .map(|listed| {
+            let mut found = Vec::new();
+            collect(listed, None, DEEPEST, &mut found);
+            found
         })
         .find(|found: &Vec<Output>| !found.is_empty())
-        .unwrap_or_default()
+        .unwrap_or_default();
+    found.sort_by_key(|output| output.text.is_some());
+    found
 }
 
-fn output(item: &Value) -> Option<Output> {
-    let url = match item {
-        Value::String(url) => url,
-        _ => string(item, &["url", "download_url", "signed_url"])?,
-    };
-    Some(Output {
-        file_id: string(item, &["file_id", "id"])
-            .and_then(|id| FileId::try_from(id.to_owned()).ok()),
-        url: url.to_owned(),
+/// Outputs as a list, as a single one, by the name of a workflow's output, or as a list of names
+/// and values.
+fn collect(value: &Value, name: Option<&str>, depth: usize, found: &mut Vec<Output>) {
+    let Some(deeper) = depth.checked_sub(1) else { return };
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, name, deeper, found)),
+        Value::Object(fields) => {
+            if let Some(output) = file_output(value, name) {
+                found.push(output);
+            } else if let Some(inner) = fields.get("value") {
+                collect(inner, string(value, &["name", "key"]).or(name), deeper, found);
+            } else if let Some(text) = fields.get("text").and_then(Value::as_str) {
+                found.extend(text_output(text, string(value, &["name", "key"]).or(name)));
+            } else {
+                fields.iter().for_each(|(key, inner)| {
+                    let key =
+                        if OUTPUT_LISTS.contains(&key.as_str()) { name } else { Some(&**key) };
+                    collect(inner, key, deeper, found);
+                });
+            }
+        }
+        Value::String(text) => found.extend(text_output(text, name)),
+        Value::Number(_) | Value::Bool(_) if name.is_some() => {
+            found.extend(text_output(&value.to_string(), name));
+        }
+        _ => {}
+    }
+}
+
+fn file_output(item: &Value, name: Option<&str>) -> Option<Output> {
+    let id = string(item, &["file_id", "id"]).and_then(|id| FileId::try_from(id.to_owned()).ok());
+    let url = string(item, &["url", "download_url", "signed_url"]);
+    let named = string(item, &["name"]).or(name).map(|name| clean_line(name, 80));
+    let is_one = url.is_some() || (id.is_some() && item.get("file_id").is_some());
+    is_one.then(|| Output {
+        file_id: id,
+        name: named,
+        text: None,
+        url: url.unwrap_or_default().to_owned(),
     })
 }
+
+/// A text that is an address or the id of a file stands for that file.
+fn text_output(text: &str, name: Option<&str>) -> Option<Output> {
+    let name = name.map(|name| clean_line(name, 80));
+    if text.starts_with("https://") || text.starts_with("http://") {
+        return Some(Output { name, url: text.to_owned(), ..Output::default() });
+    }
+    if uuid::Uuid::try_parse(text).is_ok() {
+        let file_id = FileId::try_from(text.to_owned()).ok();
+        return Some(Output { file_id, name, ..Output::default() });
+    }
+    // Without a name it is no output of a workflow, but a stray word of the answer.
+    let text = clean(text, LONGEST_TEXT);
+    name.is_some().then(|| Output { name, text: Some(text), ..Output::default() })
+}
+
+/// Words beyond this would fill a model's memory.
+const LONGEST_TEXT: usize = 20_000;
 
 /// The service's code and message in an error's body, in any of the forms seen or suspected:
 /// `{"error": {...}}`, `{"error": "..."}`, `{"detail": "..."}`, FastAPI's list of details, and the
@@ -339,6 +459,19 @@ pub(super) fn error_details(body: &[u8]) -> (Option<String>, Option<String>) {
     let message = message.or_else(|| code.is_none().then(|| value.to_string()));
     (code, message.map(|message| clean_line(&message, 300)).filter(|text| !text.is_empty()))
 }
+
+/// The service's words in quotes, and what they mean where they mean nothing by themselves.
+pub(super) fn in_plain_words(said: &str) -> String {
+    format!("\"{said}\"{}", if is_a_joke(said) { JOKE } else { "" })
+}
+
+/// The one sentence that the service has for every failure that it does not explain.
+fn is_a_joke(said: &str) -> bool {
+    said.to_ascii_lowercase().contains("pixel wizard")
+}
+
+const JOKE: &str = " (its word for any failure: trouble of its own, too many runs at once, or a \
+                    request that it does not allow)";
 
 /// The words of a page, which gateways answer with in the service's place. Other text stays as it
 /// is.
@@ -423,7 +556,7 @@ mod tests {
     use super::*;
 
     fn done(body: Value) -> Completed {
-        match inference(&body).unwrap().status {
+        match run(&body, false).unwrap().status {
             RunStatus::Complete(completed) => completed,
             other => panic!("{other:?}"),
         }

@@ -5,10 +5,15 @@
 
 mod assets;
 mod edits;
+mod history;
 mod jobs;
 mod models;
+mod quote;
+mod styles;
 mod upload;
 mod view;
+mod words;
+mod workflows;
 mod workspace;
 
 use std::sync::Arc;
@@ -60,7 +65,65 @@ impl Hints {
         Self { read_only: true, destructive: false, idempotent: true, open_world: true };
     const SPENDS: Self =
         Self { read_only: false, destructive: false, idempotent: false, open_world: true };
+    /// Something comes to lie at Layer; nothing that is known to cost anything.
+    const CHANGES_LAYER: Self =
+        Self { read_only: false, destructive: false, idempotent: true, open_world: true };
     const READS_DISK: Self = Self { open_world: false, ..Self::READS_LAYER };
+}
+
+/// A group of tools that is offered or not. A list that is too long costs every conversation, so
+/// what few need is opt-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toolset {
+    /// What everybody gets.
+    Default,
+    /// Workflows.
+    Workflows,
+    /// What lies at Layer, whoever made it.
+    History,
+}
+
+impl Toolset {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Default, Self::Workflows, Self::History];
+
+    /// The word on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Workflows => "workflows",
+            Self::History => "history",
+        }
+    }
+
+    /// Reads a list such as `default,workflows`; `all` stands for every one.
+    ///
+    /// # Errors
+    /// What the words can be.
+    pub fn parse_list(list: &str) -> Result<Vec<Self>, String> {
+        let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let mut sets = Vec::new();
+        for word in words {
+            match Self::ALL.into_iter().find(|set| set.as_str() == word) {
+                Some(set) => sets.push(set),
+                None if word == "all" => sets.extend(Self::ALL),
+                None => {
+                    let known = Self::ALL.map(Self::as_str).join(", ");
+                    return Err(format!("there are the toolsets {known}, and all"));
+                }
+            }
+        }
+        if sets.is_empty() { Err("name at least one toolset".to_owned()) } else { Ok(sets) }
+    }
+}
+
+/// Which tools are offered.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// The groups.
+    pub toolsets: Vec<Toolset>,
+    /// Only those that neither spend nor change anything.
+    pub read_only: bool,
 }
 
 /// What a tool answers.
@@ -132,27 +195,37 @@ type Handled<'a> = BoxFuture<'a, Result<Answer, ErrorReport>>;
 
 struct Entry {
     spec: ToolSpec,
+    toolset: Toolset,
     handle: for<'a> fn(Call<'a>, Map<String, Value>) -> Handled<'a>,
 }
 
 impl Tools {
-    /// The tools over the use cases; with `read_only`, only those that neither spend nor change
-    /// anything.
-    pub fn new(runs: Runs, waiting: Waiting, read_only: bool, redactor: Redactor) -> Self {
+    /// The tools over the use cases, as far as they are offered.
+    pub fn new(runs: Runs, waiting: Waiting, offered: &Offered, redactor: Redactor) -> Self {
         let mut entries = vec![
             assets::create_asset(),
-            assets::quote(),
+            quote::quote(),
             edits::remove_background(),
             edits::refine_image(),
+            history::list_history(),
             jobs::get_job(),
             jobs::list_jobs(),
             jobs::cancel_job(),
             models::list_models(),
+            styles::create_style(),
+            styles::list_styles(),
             view::view_asset(),
             upload::upload_file(),
+            words::describe_image(),
+            words::generate_prompt(),
+            workflows::list_workflows(),
+            workflows::run_workflow(),
             workspace::get_workspace_info(),
         ];
-        entries.retain(|entry| !read_only || entry.spec.hints.read_only);
+        entries.retain(|entry| {
+            offered.toolsets.contains(&entry.toolset)
+                && (!offered.read_only || entry.spec.hints.read_only)
+        });
         entries.sort_by_key(|entry| entry.spec.name);
         Self { entries, context: Context { runs, waiting, redactor } }
     }

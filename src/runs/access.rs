@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::error::{RunError, SetupProblem};
 use super::{Connection, Runs, api};
 use crate::journal::Job;
-use crate::layer::{Model, WorkspaceId};
+use crate::layer::{Model, Workspace, WorkspaceId};
 
 /// The models of a workspace, as they were a while ago.
 pub(super) struct Catalogue {
@@ -45,11 +45,23 @@ impl Runs {
     }
 
     pub(super) async fn workspace(&self, connection: &Connection) -> Result<WorkspaceId, RunError> {
-        if let Some(id) = &connection.workspace {
+        if let Some(id) = &connection.workspace
+            && uuid::Uuid::try_parse(id.as_str()).is_ok()
+        {
             return Ok(id.clone());
         }
         let only_one = || async {
             let all = connection.client.workspaces().await.map_err(api)?;
+            if let Some(named) = &connection.workspace {
+                // People know a workspace by its name; what fits none goes to Layer as it is.
+                let is_it = |one: &&Workspace| {
+                    one.id == *named
+                        || one.slug.eq_ignore_ascii_case(named.as_str())
+                        || one.name.eq_ignore_ascii_case(named.as_str())
+                };
+                let found = all.iter().find(is_it).map(|one| one.id.clone());
+                return Ok(found.unwrap_or_else(|| named.clone()));
+            }
             match all.as_slice() {
                 [one] => Ok(one.id.clone()),
                 [] => Err(RunError::Setup(SetupProblem {
@@ -74,6 +86,11 @@ impl Runs {
             }
         };
         self.inner.workspace.get_or_try_init(only_one).await.cloned()
+    }
+
+    /// The next call reads the models anew.
+    pub(super) async fn forget_catalogue(&self) {
+        *self.inner.catalogue.lock().await = None;
     }
 
     pub(super) async fn catalogue(

@@ -2,7 +2,7 @@
 
 use super::error::RunError;
 use super::request::AssetRequest;
-use crate::layer::{Modality, Model, UseCase};
+use crate::layer::{Modality, Model, Style, UseCase};
 
 /// A model, and why it was taken.
 #[derive(Clone, Debug)]
@@ -15,12 +15,13 @@ pub(super) struct Choice {
     pub(super) reason: String,
 }
 
-/// Chooses among the workspace's models, which are in Layer's order of recommendation.
+/// Chooses among the workspace's models, which are in Layer's order of recommendation: the named
+/// one, or all that suit, the best first.
 ///
 /// # Errors
 /// [`RunError::ModelNotFound`] when nothing has the name or serves the use case,
 /// [`RunError::Argument`] when no model, or not the named one, can do what is asked for.
-pub(super) fn choose(request: &AssetRequest, models: &[Model]) -> Result<Choice, RunError> {
+pub(super) fn choose(request: &AssetRequest, models: &[Model]) -> Result<Vec<Choice>, RunError> {
     if let Some(use_case) = request.use_case
         && use_case.needs_a_file()
         && request.references.is_empty()
@@ -35,7 +36,7 @@ pub(super) fn choose(request: &AssetRequest, models: &[Model]) -> Result<Choice,
         });
     }
     match &request.model {
-        Some(name) => by_name(request, name, models),
+        Some(name) => by_name(request, name, models).map(|choice| vec![choice]),
         None => by_use_case(request, request.use_case.unwrap_or_default(), models),
     }
 }
@@ -109,29 +110,34 @@ fn by_use_case(
     request: &AssetRequest,
     use_case: UseCase,
     models: &[Model],
-) -> Result<Choice, RunError> {
+) -> Result<Vec<Choice>, RunError> {
     let mut suited: Vec<(u8, &Model)> =
         models.iter().filter_map(|model| Some((model.suits(use_case)?, model))).collect();
     // Stable: within one rank Layer's order stands.
     suited.sort_by_key(|(rank, _)| *rank);
     let wishes = request.wishes();
-    let able = suited.iter().find(|(_, model)| wishes.iter().all(|wish| wish.is_met_by(model)));
-    match able {
-        Some((_, model)) => {
-            let with: Vec<&str> = wishes.iter().map(|wish| wish.argument).collect();
-            let can = if with.is_empty() {
-                String::new()
-            } else {
-                format!(" that takes {}", with.join(" and "))
-            };
-            Ok(Choice {
-                model: (*model).clone(),
-                modality: use_case.modality(),
-                reason: format!("Layer's first for {}{can}", use_case.as_str()),
-            })
-        }
-        None if suited.is_empty() => Err(RunError::NoModelFor { use_case: use_case.as_str() }),
-        None => Err(RunError::Argument {
+    let able = suited.iter().filter(|(_, model)| wishes.iter().all(|wish| wish.is_met_by(model)));
+    let with: Vec<&str> = wishes.iter().map(|wish| wish.argument).collect();
+    let can = match with.as_slice() {
+        [] => String::new(),
+        some => format!(" that takes {}", some.join(" and ")),
+    };
+    let place = |index: usize| match index {
+        0 => "Layer's first".to_owned(),
+        index => format!("Layer's choice {}", index + 1),
+    };
+    let choices: Vec<Choice> = able
+        .enumerate()
+        .map(|(index, (_, model))| Choice {
+            model: (*model).clone(),
+            modality: use_case.modality(),
+            reason: format!("{} for {}{can}", place(index), use_case.as_str()),
+        })
+        .collect();
+    match choices.as_slice() {
+        [_, ..] => Ok(choices),
+        [] if suited.is_empty() => Err(RunError::NoModelFor { use_case: use_case.as_str() }),
+        [] => Err(RunError::Argument {
             field: wishes.first().map_or("use_case", |wish| wish.argument),
             message: format!(
                 "no model of this workspace for {} lists {}",
@@ -140,6 +146,46 @@ fn by_use_case(
             ),
         }),
     }
+}
+
+/// A trained style in the place of a model.
+///
+/// # Errors
+/// [`RunError::Argument`] for one that is not trained.
+pub(super) fn style_as_model(request: &AssetRequest, style: &Style) -> Result<Choice, RunError> {
+    if style.status != "complete" {
+        return Err(RunError::Argument {
+            field: "model",
+            message: format!(
+                "the style `{}` can't be used yet: it is `{}` at Layer, and only a `complete` one \
+                 makes pictures",
+                style.name, style.status
+            ),
+        });
+    }
+    let id = style
+        .id
+        .as_str()
+        .parse()
+        .map_err(|_| RunError::ModelNotFound { asked: style.name.clone(), near: Vec::new() })?;
+    let modality = style.modality.unwrap_or(Modality::Image);
+    let wanted = request.use_case.map_or(modality, UseCase::modality);
+    if wanted != modality {
+        return Err(RunError::Argument {
+            field: "use_case",
+            message: format!("the style `{}` makes {}", style.name, modality.as_str()),
+        });
+    }
+    Ok(Choice {
+        model: Model {
+            id,
+            name: style.name.clone(),
+            modality: Some(modality),
+            capabilities: crate::layer::Capabilities::default(),
+        },
+        modality,
+        reason: "a style, named in the call".to_owned(),
+    })
 }
 
 /// Up to five models whose name or id shares a word with what was asked for.
@@ -191,7 +237,10 @@ mod tests {
             model("a", "Alpha", &["text_to_image"]),
             model("b", "Beta", &["text_to_image", "transparency"]),
         ];
-        let taken = |request: &AssetRequest| choose(request, &models).unwrap().model.id.to_string();
+        let taken = |request: &AssetRequest| {
+            let choices = choose(request, &models).unwrap();
+            choices.first().unwrap().model.id.to_string()
+        };
         assert_eq!(taken(&request(None)), "a");
         assert_eq!(taken(&request(Some("b"))), "b");
         assert_eq!(taken(&request(Some("alpha"))), "a");

@@ -39,6 +39,14 @@ pub enum RunError {
         /// The purpose.
         use_case: &'static str,
     },
+    /// Layer has no such thing.
+    #[error("{what} `{asked}` is not at Layer, or not in this workspace")]
+    NotThere {
+        /// What kind of thing.
+        what: &'static str,
+        /// What was asked for.
+        asked: String,
+    },
     /// A call that costs nothing failed, before anything was started.
     #[error("{source}")]
     Layer {
@@ -178,6 +186,12 @@ pub enum RunError {
         price: CreativeUnits,
         /// From where on.
         threshold: CreativeUnits,
+    },
+    /// Layer has no price for it that could be asked.
+    #[error("Layer names no price for {what}, so it needs the user's own consent")]
+    Unpriced {
+        /// What it is.
+        what: &'static str,
     },
     /// The quote does not cover this purchase.
     #[error("the quote is void: {why}")]
@@ -330,6 +344,12 @@ impl RunError {
                 false,
                 "correct the argument and call again".into(),
             ),
+            Self::NotThere { .. } => (
+                "invalid_argument",
+                NotCharged,
+                false,
+                "correct the id; `list_styles` and `list_history` have those of the workspace".into(),
+            ),
             Self::NoModelFor { .. } => (
                 "model_not_found",
                 NotCharged,
@@ -478,6 +498,14 @@ impl RunError {
                 false,
                 "tell the user the price. Only they can allow it, by raising \
                  `LAYER_CONFIRM_ABOVE_CU`; or take a cheaper model or a smaller `count`"
+                    .into(),
+            ),
+            Self::Unpriced { .. } => (
+                "confirmation_needed",
+                NotCharged,
+                false,
+                "call again with `train` false: that makes a draft and costs nothing. The user can \
+                 start its training in the app, where they see what it costs"
                     .into(),
             ),
             Self::QuoteVoid { .. } => (

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::RunError;
 use crate::files::{FileError, IncomingFile, OutputDir, SaveTo, SavedFile};
 use crate::journal::Job;
-use crate::layer::{LARGEST_FILE, Modality, Task};
+use crate::layer::{InferenceRequest, LARGEST_FILE, Modality, Task};
 
 /// No file is on its way for so long.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -13,7 +13,7 @@ const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 /// What differs between what was asked for and what lies on the disk. Where the files themselves
 /// can tell, they do, and not the service's announcement.
 pub(super) fn adjusted(job: &Job, files: &[SavedFile]) -> Vec<String> {
-    let request = &job.new.request;
+    let request = job.new.order.inference();
     let measured = |said: &String| {
         (said.starts_with("width:") && files.iter().all(|file| file.width.is_some()))
             || (said.starts_with("height:") && files.iter().all(|file| file.height.is_some()))
@@ -24,28 +24,16 @@ pub(super) fn adjusted(job: &Job, files: &[SavedFile]) -> Vec<String> {
     };
     let mut adjusted: Vec<String> =
         job.adjusted.iter().filter(|said| !measured(said)).cloned().collect();
-    if files.len() != usize::from(request.count) {
+    if let Some(request) = request
+        && files.len() != usize::from(request.count)
+    {
         adjusted.push(format!("count: asked for {}, {} came", request.count, files.len()));
     }
     for file in files {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         let mut differs = |what: String| adjusted.push(format!("file {name}: {what}"));
-        let sides = [("width", request.width, file.width), ("height", request.height, file.height)];
-        for (side, asked, found) in sides {
-            if let (Some(asked), Some(found)) = (asked, found)
-                && asked != found
-            {
-                differs(format!("asked for a {side} of {asked}, it has {found}"));
-            }
-        }
-        if let (Some(asked), Some(found)) = (request.duration_seconds, file.duration_seconds)
-            && (asked - found).abs() > 0.5
-        {
-            differs(format!("asked for {asked} seconds, it has {found:.1}"));
-        }
-        let cut_out = request.transparency || request.task == Some(Task::RemoveBackground);
-        if cut_out && file.has_alpha != Some(true) {
-            differs("asked for transparency, it has none".to_owned());
+        if let Some(request) = request {
+            compare(request, file, &mut differs);
         }
         if file.readable == Some(false) {
             differs("it can't be decoded to its end, it is damaged".to_owned());
@@ -55,6 +43,26 @@ pub(super) fn adjusted(job: &Job, files: &[SavedFile]) -> Vec<String> {
         }
     }
     adjusted
+}
+
+fn compare(request: &InferenceRequest, file: &SavedFile, differs: &mut impl FnMut(String)) {
+    let sides = [("width", request.width, file.width), ("height", request.height, file.height)];
+    for (side, asked, found) in sides {
+        if let (Some(asked), Some(found)) = (asked, found)
+            && asked != found
+        {
+            differs(format!("asked for a {side} of {asked}, it has {found}"));
+        }
+    }
+    if let (Some(asked), Some(found)) = (request.duration_seconds, file.duration_seconds)
+        && (asked - found).abs() > 0.5
+    {
+        differs(format!("asked for {asked} seconds, it has {found:.1}"));
+    }
+    let cut_out = request.transparency || request.task == Some(Task::RemoveBackground);
+    if cut_out && file.has_alpha != Some(true) {
+        differs("asked for transparency, it has none".to_owned());
+    }
 }
 
 /// Where the files of a job go.
@@ -67,7 +75,7 @@ pub(super) struct Place {
 impl Place {
     pub(super) async fn of(job: &Job, count: usize) -> Result<Self, RunError> {
         let save_to = job.new.save_to.clone();
-        let (folder, prompt) = (job.new.output_dir.clone(), job.new.request.prompt.clone());
+        let (folder, prompt) = (job.new.output_dir.clone(), job.new.order.title().to_owned());
         Self::open(folder, save_to, prompt, count).await
     }
 

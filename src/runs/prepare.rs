@@ -3,48 +3,118 @@
 
 use std::sync::Arc;
 
-use super::choose::{Choice, choose};
+use serde_json::Value;
+
+use super::choose::{Choice, choose, style_as_model};
 use super::error::RunError;
+use super::purchase::Wanted;
 use super::references::{self, Found};
 use super::request::AssetRequest;
 use super::{Connection, Runs, api};
 use crate::journal::Fingerprint;
-use crate::layer::{InferenceRequest, Price, Reference, WorkspaceId};
+use crate::layer::{
+    CreativeUnits, FileId, Modality, Order, Price, Reference, StyleId, WorkspaceId,
+};
 
 /// A request with all that must be known before it may be bought.
 pub(super) struct Prepared {
     pub(super) connection: Arc<Connection>,
     pub(super) workspace: WorkspaceId,
-    pub(super) choice: Choice,
-    /// Without its references until they are at Layer.
-    pub(super) inference: InferenceRequest,
+    /// Without its files until they are at Layer.
+    pub(super) order: Order,
     pub(super) fingerprint: Fingerprint,
-    pub(super) references: Vec<Found>,
-    /// What each reference is for, in the model's words.
-    pub(super) roles: Vec<String>,
-    pub(super) mask: Option<Found>,
+    pub(super) files: Files,
+    /// The model's or the workflow's.
+    pub(super) name: String,
+    pub(super) modality: Modality,
+    /// What was chosen and why, as a sentence.
+    pub(super) chosen: String,
+    /// How many other models would do as well.
+    pub(super) others: usize,
+}
+
+/// What an order goes by, and where it belongs in it.
+pub(super) enum Files {
+    /// Of a model's request.
+    Guidance {
+        found: Vec<Found>,
+        /// What each is for, in the model's words.
+        roles: Vec<String>,
+        mask: Option<Found>,
+    },
+    /// Of a workflow: by the input's name, and whether it takes a list.
+    Inputs(Vec<(String, bool, Vec<Found>)>),
+}
+
+/// Layer's estimate takes no files (Layer REST reference, estimate).
+const UNPRICED: &str = "Layer's estimate can't include references; the charge may be higher.";
+
+impl Prepared {
+    /// What was chosen, and what its price leaves out.
+    pub(super) fn remarks(&self) -> String {
+        let unpriced = match &self.files {
+            Files::Guidance { found, .. } => !found.is_empty(),
+            Files::Inputs(_) => false,
+        };
+        if unpriced { format!("{} {UNPRICED}", self.chosen) } else { self.chosen.clone() }
+    }
+
+    /// Says which model this one stands in for, and what that one would have cost.
+    pub(super) fn instead_of(mut self, dear: Option<(String, CreativeUnits)>) -> Self {
+        if let Some((name, price)) = dear {
+            self.chosen = format!(
+                "{} `{name}` would cost {price}, which is beyond the user's limit.",
+                self.chosen
+            );
+        }
+        self
+    }
 }
 
 impl Runs {
-    pub(super) async fn prepare(&self, request: &AssetRequest) -> Result<Prepared, RunError> {
+    /// Prepares what is wanted, with the nth of the models that suit it.
+    pub(super) async fn prepare(&self, wanted: &Wanted, nth: usize) -> Result<Prepared, RunError> {
         let connection = self.connection().await?;
         let workspace = self.workspace(&connection).await?;
+        match wanted {
+            Wanted::Asset(request) => self.prepare_asset(request, nth, connection, workspace).await,
+            Wanted::Workflow(wish) => self.prepare_workflow(wish, connection, workspace).await,
+        }
+    }
+
+    async fn prepare_asset(
+        &self,
+        request: &AssetRequest,
+        nth: usize,
+        connection: Arc<Connection>,
+        workspace: WorkspaceId,
+    ) -> Result<Prepared, RunError> {
         let models = self.catalogue(&connection, &workspace).await?;
-        let choice = choose(request, &models)?;
+        let choices = match choose(request, &models) {
+            Err(RunError::ModelNotFound { asked, near }) => {
+                let style = self.style_of(request, &connection).await?;
+                vec![style.ok_or(RunError::ModelNotFound { asked, near })?]
+            }
+            choices => choices?,
+        };
+        let others = choices.len().saturating_sub(1);
+        let choice = choices.into_iter().nth(nth.min(others));
+        let choice = choice.ok_or(RunError::NoModelFor { use_case: "this" })?;
         let inference = request.inference(&choice)?;
-        let references = self.find(&request.references).await?;
+        let found = self.find(&request.references).await?;
         let mask = match &request.mask {
-            Some(mask) => Some(self.find_mask(mask).await?),
+            Some(mask) => Some(self.find_picture("mask", mask).await?),
             None => None,
         };
         let masked = mask.as_ref().map(|mask| format!("mask {}", mask.key));
-        let keys = references.iter().map(|one| one.key.as_str());
+        let keys = found.iter().map(|one| one.key.as_str());
         let keys: Vec<&str> = keys.chain(masked.as_deref()).collect();
-        let fingerprint = Fingerprint::of(&connection.origin, &workspace, &inference, &keys);
-        let roles = match references.as_slice() {
+        let order = Order::from(inference);
+        let fingerprint = Fingerprint::of(&connection.origin, &workspace, &order, &keys);
+        let model = &choice.model;
+        let roles = match found.as_slice() {
             [] => Vec::new(),
             some => {
-                let model = &choice.model;
                 let details = connection.client.model_details(&workspace, &model.id).await;
                 references::roles(some, model, choice.modality, &details.map_err(api)?)?
             }
@@ -52,33 +122,85 @@ impl Runs {
         Ok(Prepared {
             connection,
             workspace,
-            choice,
-            inference,
+            order,
             fingerprint,
-            references,
-            roles,
-            mask,
+            files: Files::Guidance { found, roles, mask },
+            chosen: format!("Model `{}` ({}).", model.id, choice.reason),
+            name: model.name.clone(),
+            modality: choice.modality,
+            others,
         })
     }
 
-    /// Brings the files that a request goes by to Layer, and names them in it.
+    /// A trained style stands for a model wherever one is named (Layer REST reference, execute),
+    /// and no catalogue lists it.
+    async fn style_of(
+        &self,
+        request: &AssetRequest,
+        connection: &Connection,
+    ) -> Result<Option<Choice>, RunError> {
+        let id = request.model.as_deref().filter(|id| uuid::Uuid::try_parse(id).is_ok());
+        let Some(Ok(id)) = id.map(str::parse::<StyleId>) else { return Ok(None) };
+        // Whoever can't read styles still learns that there is no such model.
+        match connection.client.style(&id).await {
+            Ok(Some(style)) => style_as_model(request, &style).map(Some),
+            Ok(None) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Brings the files that an order goes by to Layer, and names them in it.
     pub(super) async fn bring_all(&self, prepared: &mut Prepared) -> Result<(), RunError> {
-        let Prepared { connection, workspace, references, roles, mask, .. } = &*prepared;
-        let mask = self.bring(connection, workspace, mask.as_slice()).await?;
-        let files = self.bring(connection, workspace, references).await?;
-        let parts = files.into_iter().zip(roles.iter().cloned());
-        let references = parts.map(|(file, role)| Reference { file, role }).collect();
-        prepared.inference.mask = mask.into_iter().next();
-        prepared.inference.references = references;
+        let Prepared { connection, workspace, files, .. } = &*prepared;
+        match files {
+            Files::Guidance { found, roles, mask } => {
+                let mask = self.bring(connection, workspace, mask.as_slice()).await?;
+                let files = self.bring(connection, workspace, found).await?;
+                let parts = files.into_iter().zip(roles.iter().cloned());
+                let references = parts.map(|(file, role)| Reference { file, role }).collect();
+                if let Order::Inference(request) = &mut prepared.order {
+                    request.mask = mask.into_iter().next();
+                    request.references = references;
+                }
+            }
+            Files::Inputs(inputs) => {
+                let mut brought = Vec::with_capacity(inputs.len());
+                for (name, is_list, found) in inputs {
+                    let files = self.bring(connection, workspace, found).await?;
+                    brought.push((name.clone(), value_of(files, *is_list)));
+                }
+                if let Order::Workflow(request) = &mut prepared.order {
+                    request.inputs.extend(brought);
+                }
+            }
+        }
         Ok(())
     }
 
     pub(super) async fn price(&self, prepared: &Prepared) -> Result<Price, RunError> {
-        prepared
-            .connection
-            .client
-            .estimate(&prepared.workspace, &prepared.inference)
-            .await
-            .map_err(api)
+        let Prepared { connection, workspace, order, files, .. } = prepared;
+        // A workflow's estimate looks at its inputs, and files that are not at Layer yet have no
+        // id: they are sent first, which is free.
+        let brought;
+        let order = match files {
+            Files::Inputs(inputs) if inputs.iter().any(|(_, _, found)| !found.is_empty()) => {
+                let Order::Workflow(request) = order else {
+                    return Err(RunError::NoModelFor { use_case: "this" });
+                };
+                let mut request = request.clone();
+                for (name, is_list, found) in inputs {
+                    let files = self.bring(connection, workspace, found).await?;
+                    request.inputs.insert(name.clone(), value_of(files, *is_list));
+                }
+                brought = Order::Workflow(request);
+                &brought
+            }
+            _ => order,
+        };
+        connection.client.estimate(workspace, order).await.map_err(api)
     }
+}
+
+fn value_of(files: Vec<FileId>, is_list: bool) -> Value {
+    let mut ids = files.iter().map(|file| Value::from(file.as_str()));
+    if is_list { ids.collect() } else { ids.next().unwrap_or_default() }
 }

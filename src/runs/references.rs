@@ -30,6 +30,12 @@ pub(super) struct Found {
     source: Source,
 }
 
+impl Found {
+    pub(super) fn is_picture(&self) -> bool {
+        self.kind == MediaKind::Image
+    }
+}
+
 #[derive(Clone)]
 enum Source {
     Local { upload: Upload, sha256: String },
@@ -80,16 +86,20 @@ impl Runs {
         futures::stream::iter(found).buffered(AT_ONCE).try_collect().await
     }
 
-    /// The same for a mask, which is one picture.
-    pub(super) async fn find_mask(&self, text: &str) -> Result<Found, RunError> {
+    /// The same for one picture, which an argument of its own names.
+    pub(super) async fn find_picture(
+        &self,
+        field: &'static str,
+        text: &str,
+    ) -> Result<Found, RunError> {
         let found = self.find_one(text.trim()).await.map_err(|error| match error {
-            RunError::Argument { message, .. } => RunError::Argument { field: "mask", message },
+            RunError::Argument { message, .. } => RunError::Argument { field, message },
             other => other,
         })?;
-        if found.kind == MediaKind::Image {
+        if found.is_picture() {
             return Ok(found);
         }
-        Err(RunError::Argument { field: "mask", message: "a mask is a picture".to_owned() })
+        Err(RunError::Argument { field, message: format!("`{field}` is a picture") })
     }
 
     /// Sends what is not at Layer yet.

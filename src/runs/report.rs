@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::SavedFile;
 use crate::journal::{Job, JobState};
-use crate::layer::CreativeUnits;
+use crate::layer::{CreativeUnits, Output};
 
 /// How a job stands, in the words that scripts read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,6 +85,23 @@ impl From<&SavedFile> for FileReport {
     }
 }
 
+/// Words that a workflow made.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct TextReport {
+    /// The name of the output.
+    pub name: String,
+    /// The words.
+    pub text: String,
+}
+
+impl TextReport {
+    fn of(output: &Output) -> Option<Self> {
+        let text = output.text.clone()?;
+        Some(Self { name: output.name.clone().unwrap_or_default(), text })
+    }
+}
+
 /// A job, as every tool that makes or looks at one answers.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(inline)]
@@ -95,7 +112,7 @@ pub struct JobReport {
     pub status: JobStatus,
     /// The same in a sentence.
     pub message: String,
-    /// Id of the model.
+    /// Id of the model or workflow.
     pub model: String,
     /// Price in Creative Units before the start.
     pub estimated_cu: CreativeUnits,
@@ -104,6 +121,9 @@ pub struct JobReport {
     pub cost_cu: Option<CreativeUnits>,
     /// What was saved.
     pub files: Vec<FileReport>,
+    /// What a workflow answered in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<TextReport>,
     /// What the service changed in the request.
     pub adjusted: Vec<String>,
     /// Repeats the result.
@@ -135,12 +155,13 @@ impl JobReport {
             job_id: job.id().to_string(),
             status,
             message,
-            model: job.new.request.model.to_string(),
+            model: job.new.order.subject().to_owned(),
             estimated_cu: job.new.estimated,
             cost_cu: job.charged,
             files: job.files.iter().map(FileReport::from).collect(),
             adjusted: job.adjusted.clone(),
-            seed: job.new.request.seed,
+            texts: job.outputs.iter().filter_map(TextReport::of).collect(),
+            seed: job.new.order.seed(),
             next_step,
         }
     }
@@ -149,6 +170,7 @@ impl JobReport {
     pub(super) fn saved_sentence(job: &Job) -> String {
         let what = match job.files.as_slice() {
             [one] => format!("Saved `{}`", one.path.display()),
+            [] => "It answered in words".to_owned(),
             many => format!("Saved {} files", many.len()),
         };
         let cost = match job.charged {

@@ -107,9 +107,10 @@ fn tell(stage: &Stage, waited: Duration, so_far: f64) -> Progress {
     let seconds = waited.as_secs();
     let (percent, message) = match stage {
         Stage::Starting => (1.0, "starting".to_owned()),
-        Stage::Rendering(_) => {
+        Stage::Rendering(look) => {
             let share = 1.0 - (-waited.as_secs_f64() / 30.0).exp();
-            (2.0 + 88.0 * share, format!("rendering at Layer, {seconds} s"))
+            let steps = look.steps.as_ref().map(|steps| format!(", {steps}")).unwrap_or_default();
+            (2.0 + 88.0 * share, format!("rendering at Layer, {seconds} s{steps}"))
         }
         Stage::Fetching(this, total) => (92.0, format!("fetching file {this} of {total}")),
         Stage::Over(_) => (100.0, "done".to_owned()),

@@ -15,8 +15,8 @@ use crate::audit::Event;
 use crate::files::{FileError, OutputDir, SavedFile};
 use crate::journal::{Job, JobFailure, JobId, JobState, LEASE};
 use crate::layer::{
-    ApiError, ApiErrorKind, Completed, Failure, FileId, InferenceId, Modality, Output, RunStatus,
-    Started,
+    ApiError, ApiErrorKind, Completed, Failure, FileId, Inference, InferenceId, Modality, Order,
+    Output, RunStatus, Started, Steps,
 };
 
 /// Where the work on a job is, for those who wait.
@@ -24,12 +24,21 @@ use crate::layer::{
 pub(super) enum Stage {
     /// The start is being sent, or the run is being looked up for the first time.
     Starting,
-    /// Layer works on it; with a word of warning where something is amiss.
-    Rendering(Option<String>),
+    /// Layer works on it.
+    Rendering(Look),
     /// Files are being fetched: this one of so many.
     Fetching(usize, usize),
     /// The work is over; the journal has the result unless it is an error.
     Over(Result<(), RunError>),
+}
+
+/// What the last look at a run told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Look {
+    /// How far a workflow has come.
+    pub(super) steps: Option<Steps>,
+    /// What is amiss.
+    pub(super) warning: Option<String>,
 }
 
 /// What to begin with.
@@ -91,7 +100,7 @@ impl Worker {
             job.inference = Some(started.id.clone());
             job.adjusted = said_at_start(&job, &started);
             unrecorded = self.record_started(&job, &started).await;
-            self.rendering(self.unwritten().then(|| not_written(&started.id)));
+            self.rendering(None, self.unwritten().then(|| not_written(&started.id)));
             first_look = started.poll_after;
         } else if job.state == JobState::Starting {
             // We could take the lease, so whoever was to send the start is dead. Whether it
@@ -142,7 +151,7 @@ impl Worker {
 
     /// Sends the start: once, here, and nowhere else.
     async fn start(&self, job: &Job) -> Result<Started, RunError> {
-        let sent = self.connection.client.start(&job.new.workspace, &job.new.request).await;
+        let sent = self.connection.client.start(&job.new.workspace, &job.new.order).await;
         match sent {
             Ok(started) => {
                 // In the log first: should the journal fail now, a person can still find the run.
@@ -176,9 +185,8 @@ impl Worker {
     /// A file may be gone at Layer: then the next try sends it again.
     async fn forget_references(&self, job: &Job, kind: ApiErrorKind) {
         let of_files = matches!(kind, ApiErrorKind::InvalidRequest | ApiErrorKind::NotFound);
-        let request = &job.new.request;
-        let files = request.references.iter().map(|one| &one.file).chain(&request.mask);
-        let files: Vec<&FileId> = files.collect();
+        let files = job.new.order.files();
+        let files: Vec<&FileId> = files.iter().collect();
         if of_files
             && !files.is_empty()
             && let Ok(journal) = self.inner.journal().await
@@ -217,6 +225,10 @@ impl Worker {
         }
     }
 
+    async fn look(&self, job: &Job, inference: &InferenceId) -> Result<Inference, ApiError> {
+        self.connection.client.run(&job.new.workspace, &job.new.order, inference).await
+    }
+
     /// Looks at the run until it ends, at the service's own pace, at most for as long as runs of
     /// its kind are known to take.
     async fn watch(
@@ -225,15 +237,16 @@ impl Worker {
         inference: &InferenceId,
         first_look: Duration,
     ) -> Result<Completed, RunError> {
-        let deadline = Instant::now() + longest_run(job.new.modality);
+        let deadline = Instant::now() + longest_run(job);
         let mut pause = first_look;
         loop {
             tokio::time::sleep(pause).await;
-            let looked = self.connection.client.inference(&job.new.workspace, inference).await;
+            let looked = self.look(job, inference).await;
             pause = match looked {
                 Ok(look) => match look.status {
                     RunStatus::Running => {
-                        self.rendering(self.unwritten().then(|| not_written(inference)));
+                        let warning = self.unwritten().then(|| not_written(inference));
+                        self.rendering(look.steps, warning);
                         look.poll_after
                     }
                     RunStatus::Complete(done) => {
@@ -262,9 +275,8 @@ impl Worker {
                 // The client has repeated it already; a longer trouble is waited out.
                 Err(error) if is_passing(&error) => {
                     let said = self.inner.settings.redactor.redact(&error.message).into_owned();
-                    self.rendering(Some(format!(
-                        "Its state can't be read at the moment ({said})."
-                    )));
+                    let warning = format!("Its state can't be read at the moment ({said}).");
+                    self.rendering(None, Some(warning));
                     let pause = error.retry_after.unwrap_or(Duration::from_secs(5));
                     pause.clamp(Duration::from_secs(1), Duration::from_secs(60))
                 }
@@ -294,6 +306,7 @@ impl Worker {
         inference: &InferenceId,
         mut outputs: Vec<Output>,
     ) -> Result<Vec<SavedFile>, RunError> {
+        outputs.retain(|output| output.text.is_none());
         let total = outputs.len();
         let place = Place::of(job, total).await.map_err(|error| error.of_job(&self.id))?;
         let mut files = Vec::with_capacity(total);
@@ -350,12 +363,13 @@ impl Worker {
             }
             tokio::time::sleep(Duration::from_millis(500 * u64::from(tried))).await;
             if link_died
-                && let Ok(look) =
-                    self.connection.client.inference(&job.new.workspace, inference).await
-                && let RunStatus::Complete(done) = look.status
-                && done.outputs.len() == outputs.len()
+                && let Ok(look) = self.look(job, inference).await
+                && let RunStatus::Complete(mut done) = look.status
             {
-                *outputs = done.outputs;
+                done.outputs.retain(|output| output.text.is_none());
+                if done.outputs.len() == outputs.len() {
+                    *outputs = done.outputs;
+                }
             }
         }
     }
@@ -435,7 +449,7 @@ impl Worker {
     }
 
     async fn take_lease(&self) -> Result<Option<Lease>, RunError> {
-        let deadline = Instant::now() + longest_run(Modality::Video);
+        let deadline = Instant::now() + LONGEST_RUN;
         loop {
             let held = self
                 .inner
@@ -451,7 +465,7 @@ impl Worker {
             match self.job().await?.state {
                 JobState::Starting => {}
                 JobState::Running | JobState::Finished => {
-                    self.rendering(None);
+                    self.rendering(None, None);
                 }
                 _ => return Ok(None),
             }
@@ -462,11 +476,12 @@ impl Worker {
     }
 
     /// Those who wait are woken only when it is news.
-    fn rendering(&self, warning: Option<String>) {
+    fn rendering(&self, steps: Option<Steps>, warning: Option<String>) {
+        let look = Look { steps, warning };
         self.stage.send_if_modified(|stage| {
-            let news = !matches!(stage, Stage::Rendering(said) if *said == warning);
+            let news = !matches!(stage, Stage::Rendering(told) if *told == look);
             if news {
-                *stage = Stage::Rendering(warning);
+                *stage = Stage::Rendering(look);
             }
             news
         });
@@ -538,7 +553,8 @@ fn not_written(inference: &InferenceId) -> String {
 
 /// What the service changed as it accepted the request, the price among it.
 fn said_at_start(job: &Job, started: &Started) -> Vec<String> {
-    let mut said = started.normalized.differences(&job.new.request);
+    let request = job.new.order.inference();
+    let mut said = request.map(|it| started.normalized.differences(it)).unwrap_or_default();
     if let Some(named) = started.estimated
         && named > job.new.estimated
     {
@@ -570,12 +586,17 @@ pub(super) fn bad_end(job: &Job) -> Option<RunError> {
 }
 
 /// How long a run is watched. Pictures were seen to take up to five minutes.
-fn longest_run(modality: Modality) -> Duration {
-    Duration::from_secs(match modality {
-        Modality::Image | Modality::Audio | Modality::Text => 15 * 60,
-        Modality::Video | Modality::ThreeD => 45 * 60,
-    })
+fn longest_run(job: &Job) -> Duration {
+    match (&job.new.order, job.new.modality) {
+        (Order::Inference(_), Modality::Image | Modality::Audio | Modality::Text) => {
+            Duration::from_secs(15 * 60)
+        }
+        _ => LONGEST_RUN,
+    }
 }
+
+/// Videos, models and chains of them.
+const LONGEST_RUN: Duration = Duration::from_secs(45 * 60);
 
 fn is_passing(error: &ApiError) -> bool {
     matches!(

@@ -1,15 +1,15 @@
-//! Making assets, and asking what they would cost.
+//! Making assets.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Call, Entry, Handled, Hints, data, parse, spec};
+use super::{Call, Entry, Handled, Hints, Toolset, data, parse, spec};
 use crate::files::SaveTo;
-use crate::layer::{CreativeUnits, Quality, UseCase};
+use crate::layer::{Quality, UseCase};
 use crate::runs::{
     AssetRequest, Count, ErrorReport, JobReport, Pixels, Prompt, RunError, Seconds, Seed,
-    WaitSeconds,
+    WaitSeconds, Wanted,
 };
 
 /// The use cases that make something new. What changes a picture or a mesh in place is chosen by
@@ -49,7 +49,7 @@ impl From<Creation> for UseCase {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateAssetArgs {
+pub(super) struct CreateAssetArgs {
     /// What to make, in words.
     prompt: Prompt,
     /// Picks the model if `model` is absent.
@@ -93,6 +93,11 @@ struct CreateAssetArgs {
 }
 
 impl CreateAssetArgs {
+    pub(super) fn wanted(self) -> Result<(Wanted, Option<WaitSeconds>), RunError> {
+        let (request, wait) = self.request()?;
+        Ok((request.into(), wait))
+    }
+
     fn request(self) -> Result<(AssetRequest, Option<WaitSeconds>), RunError> {
         let negative_prompt = self.negative_prompt.filter(|text| !text.trim().is_empty());
         let request = AssetRequest {
@@ -139,6 +144,7 @@ pub(super) fn create_asset() -> Entry {
              is the same job, not charged again.",
             Hints::SPENDS,
         ),
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(create(call, arguments)) as Handled<'_>,
     }
 }
@@ -147,79 +153,19 @@ async fn create(
     call: Call<'_>,
     arguments: Map<String, Value>,
 ) -> Result<super::Answer, ErrorReport> {
-    let (request, wait) = parse::<CreateAssetArgs>(arguments)?.request().map_err(report)?;
-    buy(call, request, wait).await
+    let (wanted, wait) = parse::<CreateAssetArgs>(arguments)?.wanted().map_err(report)?;
+    buy(call, wanted, wait).await
 }
 
 /// Buys what a tool made of its arguments.
 pub(super) async fn buy(
     call: Call<'_>,
-    request: AssetRequest,
+    wanted: Wanted,
     wait: Option<WaitSeconds>,
 ) -> Result<super::Answer, ErrorReport> {
     let patience = call.patience(wait);
-    let job = call.runs.create(&request, patience, call.progress).await.map_err(report)?;
+    let job = call.runs.create(&wanted, patience, call.progress).await.map_err(report)?;
     data(&job)
-}
-
-#[derive(Serialize, JsonSchema)]
-struct QuoteAnswer {
-    quote_id: String,
-    estimated_cu: CreativeUnits,
-    available_cu: CreativeUnits,
-    expires_at: String,
-    needs_confirmation: bool,
-    model: String,
-    message: String,
-}
-
-pub(super) fn quote() -> Entry {
-    Entry {
-        spec: spec::<CreateAssetArgs, QuoteAnswer>(
-            "quote",
-            "Quote a price",
-            "Prices a create_asset call without making anything. Free. Takes the same arguments; \
-             pass the quote_id on to buy at this price. Use it before dear or repeated purchases.",
-            Hints::READS_LAYER,
-        ),
-        handle: |call, arguments| Box::pin(price(call, arguments)) as Handled<'_>,
-    }
-}
-
-async fn price(
-    call: Call<'_>,
-    arguments: Map<String, Value>,
-) -> Result<super::Answer, ErrorReport> {
-    let (request, _) = parse::<CreateAssetArgs>(arguments)?.request().map_err(report)?;
-    let quote = call.runs.quote(&request).await.map_err(report)?;
-    let price = quote.price;
-    let message = if quote.needs_confirmation {
-        format!(
-            "It would cost {}. That is above what may be spent without the user's consent; tell \
-             them the price.",
-            price.estimated
-        )
-    } else if price.sufficient {
-        format!("It would cost {} of the {} available.", price.estimated, price.available)
-    } else {
-        format!("It would cost {}; only {} are available.", price.estimated, price.available)
-    };
-    data(&QuoteAnswer {
-        quote_id: quote.id,
-        estimated_cu: price.estimated,
-        available_cu: price.available,
-        expires_at: quote.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        needs_confirmation: quote.needs_confirmation,
-        model: quote.model.id.to_string(),
-        message: format!(
-            "{message} Model: {} ({}). {}",
-            quote.model.name,
-            quote.reason,
-            quote.unpriced.unwrap_or_default()
-        )
-        .trim_end()
-        .to_owned(),
-    })
 }
 
 fn report(error: RunError) -> ErrorReport {

@@ -5,14 +5,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::assets::buy;
-use super::{Answer, Call, Entry, Handled, Hints, parse, spec};
+use super::{Answer, Call, Entry, Handled, Hints, Toolset, parse, spec};
 use crate::files::SaveTo;
 use crate::layer::UseCase;
-use crate::runs::{AssetRequest, ErrorReport, JobReport, Pixels, Prompt, RunError, WaitSeconds};
+use crate::runs::{
+    AssetRequest, ErrorReport, JobReport, Pixels, Prompt, RunError, WaitSeconds, Wanted,
+};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RemoveBackgroundArgs {
+pub(super) struct RemoveBackgroundArgs {
     /// Path in the output folder, job_id (job_x#2) or file_id.
     image: String,
     /// Id or name from list_models.
@@ -24,6 +26,8 @@ struct RemoveBackgroundArgs {
     /// Buys the same again; never to retry.
     #[serde(default)]
     variation: bool,
+    /// From quote.
+    quote_id: Option<String>,
 }
 
 pub(super) fn remove_background() -> Entry {
@@ -35,18 +39,23 @@ pub(super) fn remove_background() -> Entry {
              (little). The original stays. Use it when a sprite or icon needs transparency.",
             Hints::SPENDS,
         ),
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(cut_out(call, arguments)) as Handled<'_>,
     }
 }
 
 async fn cut_out(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
-    let args = parse::<RemoveBackgroundArgs>(arguments)?;
-    let wait = args.wait_seconds;
-    let request = args.request().map_err(|error| error.report())?;
-    buy(call, request, wait).await
+    let (wanted, wait) =
+        parse::<RemoveBackgroundArgs>(arguments)?.wanted().map_err(|error| error.report())?;
+    buy(call, wanted, wait).await
 }
 
 impl RemoveBackgroundArgs {
+    pub(super) fn wanted(self) -> Result<(Wanted, Option<WaitSeconds>), RunError> {
+        let wait = self.wait_seconds;
+        Ok((self.request()?.into(), wait))
+    }
+
     fn request(self) -> Result<AssetRequest, RunError> {
         let prompt = name_for(&self.image, "cutout")?;
         Ok(AssetRequest {
@@ -56,6 +65,7 @@ impl RemoveBackgroundArgs {
             references: vec![self.image],
             save_to: self.save_to.as_deref().map(SaveTo::parse).transpose()?,
             variation: self.variation,
+            quote_id: self.quote_id,
             ..AssetRequest::plain(prompt)
         })
     }
@@ -76,7 +86,7 @@ enum Action {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RefineImageArgs {
+pub(super) struct RefineImageArgs {
     /// Path in the output folder, job_id (job_x#2) or file_id.
     image: String,
     /// edit: by prompt. inpaint: by prompt where mask is light. reframe: to width x height.
@@ -102,6 +112,8 @@ struct RefineImageArgs {
     /// Buys the same again; never to retry.
     #[serde(default)]
     variation: bool,
+    /// From quote.
+    quote_id: Option<String>,
 }
 
 /// More than 1, at most 8.
@@ -145,18 +157,23 @@ pub(super) fn refine_image() -> Entry {
              edit renders the whole frame again, so untouched parts may shift a little.",
             Hints::SPENDS,
         ),
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(refine(call, arguments)) as Handled<'_>,
     }
 }
 
 async fn refine(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
-    let args = parse::<RefineImageArgs>(arguments)?;
-    let wait = args.wait_seconds;
-    let request = args.request().map_err(|error| error.report())?;
-    buy(call, request, wait).await
+    let (wanted, wait) =
+        parse::<RefineImageArgs>(arguments)?.wanted().map_err(|error| error.report())?;
+    buy(call, wanted, wait).await
 }
 
 impl RefineImageArgs {
+    pub(super) fn wanted(self) -> Result<(Wanted, Option<WaitSeconds>), RunError> {
+        let wait = self.wait_seconds;
+        Ok((self.request()?.into(), wait))
+    }
+
     fn request(self) -> Result<AssetRequest, RunError> {
         let (use_case, word) = match self.action {
             Action::Edit => (UseCase::ImageEditing, "edited"),
@@ -199,6 +216,7 @@ impl RefineImageArgs {
                 .then(|| self.scale.map_or(2.0, |scale| scale.0)),
             save_to: self.save_to.as_deref().map(SaveTo::parse).transpose()?,
             variation: self.variation,
+            quote_id: self.quote_id,
             ..AssetRequest::plain(prompt)
         })
     }

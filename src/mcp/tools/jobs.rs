@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Answer, Call, Entry, Handled, Hints, argument_error, data, parse, spec};
+use super::{Answer, Call, Entry, Handled, Hints, Toolset, argument_error, data, parse, spec};
 use crate::journal::{Job, JobId};
 use crate::layer::{CancelOutcome, CreativeUnits};
 use crate::redact::clean_line;
@@ -28,6 +28,7 @@ pub(super) fn get_job() -> Entry {
              running, after an interruption, or to fetch files again that were deleted.",
             Hints { read_only: false, destructive: false, idempotent: true, open_world: true },
         ),
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(look(call, arguments)) as Handled<'_>,
     }
 }
@@ -83,8 +84,8 @@ impl From<&Job> for JobLine {
             job_id: job.id().to_string(),
             status: JobStatus::of(job.state),
             created_at: job.created_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            prompt: clean_line(&job.new.request.prompt, 80),
-            model: job.new.request.model.to_string(),
+            prompt: clean_line(job.new.order.title(), 80),
+            model: job.new.order.subject().to_owned(),
             estimated_cu: job.new.estimated,
             cost_cu: job.charged,
             files: job.files.iter().map(|file| file.path.display().to_string()).collect(),
@@ -101,6 +102,7 @@ pub(super) fn list_jobs() -> Entry {
              find a job_id, or what was made before. Works offline.",
             Hints::READS_DISK,
         ),
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(list(call, arguments)) as Handled<'_>,
     }
 }
@@ -162,6 +164,7 @@ pub(super) fn cancel_job() -> Entry {
              stopped.",
             Hints { read_only: false, destructive: true, idempotent: true, open_world: true },
         ),
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(cancel(call, arguments)) as Handled<'_>,
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Answer, Call, Entry, Handled, Hints, argument_error, data, parse, spec};
+use super::{Answer, Call, Entry, Handled, Hints, Toolset, argument_error, data, parse, spec};
 use crate::layer::{CreativeUnits, Modality, Model, UseCase};
 use crate::runs::{ErrorReport, Limit};
 
@@ -61,6 +61,7 @@ pub(super) fn list_models() -> Entry {
              itself otherwise. Ids change over time: never guess them.",
             Hints::READS_LAYER,
         ),
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(list(call, arguments)) as Handled<'_>,
     }
 }

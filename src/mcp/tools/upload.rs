@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Answer, Call, Entry, Handled, Hints, data, parse, spec};
+use super::{Answer, Call, Entry, Handled, Hints, Toolset, data, parse, spec};
 use crate::runs::{ErrorReport, FileReport};
 
 #[derive(Deserialize, JsonSchema)]
@@ -31,8 +31,9 @@ pub(super) fn upload_file() -> Entry {
             "Upload a file",
             "Sends a picture, sound or video of the project to Layer and returns its file_id. \
              Free. Rarely needed: `references` of create_asset takes paths and uploads by itself.",
-            Hints { read_only: false, destructive: false, idempotent: true, open_world: true },
+            Hints::CHANGES_LAYER,
         ),
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(upload(call, arguments)) as Handled<'_>,
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Answer, Call, Entry, Handled, Hints, Picture, ToolSpec, parse};
+use super::{Answer, Call, Entry, Handled, Hints, Picture, ToolSpec, Toolset, parse};
 use crate::mcp::schema;
 use crate::runs::{ErrorReport, FileReport};
 
@@ -30,6 +30,7 @@ pub(super) fn view_asset() -> Entry {
             output: None,
             hints: Hints::READS_DISK,
         },
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(view(call, arguments)) as Handled<'_>,
     }
 }

@@ -4,13 +4,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Answer, Call, Entry, Handled, Hints, data, parse, spec};
-use crate::layer::CreativeUnits;
+use super::{Answer, Call, Entry, Handled, Hints, Toolset, data, parse, spec};
+use crate::layer::{CreativeUnits, Plan, Usage};
 use crate::runs::ErrorReport;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct WorkspaceArgs {}
+struct WorkspaceArgs {
+    /// Also the plan, and Creative Units spent by day and by model.
+    #[serde(default)]
+    usage: bool,
+}
 
 #[derive(Serialize, JsonSchema)]
 struct WorkspaceAnswer {
@@ -24,7 +28,25 @@ struct WorkspaceAnswer {
     output_dir: Option<String>,
     api: String,
     other_workspaces: Vec<OtherWorkspace>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disabled: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_cu: Option<CreativeUnits>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    used_by_day: Vec<Spent>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    used_by_model: Vec<Spent>,
     message: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Spent {
+    /// A day, or a model.
+    name: String,
+    cu: CreativeUnits,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -37,6 +59,8 @@ struct OtherWorkspace {
 
 /// Answers stay small in an account with hundreds of workspaces.
 const MOST_OTHERS: usize = 20;
+/// As many days and models as a question about money needs.
+const MOST_ROWS: usize = 31;
 
 pub(super) fn get_workspace_info() -> Entry {
     Entry {
@@ -44,15 +68,17 @@ pub(super) fn get_workspace_info() -> Entry {
             "get_workspace_info",
             "Workspace and balance",
             "Shows which workspace pays, its Creative Units, the user's spending limit, and the \
-             folder that files go to. Use it for questions about balance or set-up.",
+             folder that files go to; with `usage` what was spent on what. Use it for questions \
+             about balance, plan or set-up.",
             Hints::READS_LAYER,
         ),
+        toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(show(call, arguments)) as Handled<'_>,
     }
 }
 
 async fn show(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
-    let WorkspaceArgs {} = parse(arguments)?;
+    let args = parse::<WorkspaceArgs>(arguments)?;
     let account = call.runs.account().await.map_err(|error| error.report())?;
     let mine = &account.workspace;
     let others = account.all.iter().filter(|workspace| workspace.id != mine.id);
@@ -67,6 +93,20 @@ async fn show(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, E
     if account.origin == crate::runs::SANDBOX_ORIGIN {
         message.push_str(" This is the offline sandbox: nothing is real, nothing is charged.");
     }
+    let mut plan = Plan::default();
+    let mut usage = Usage::default();
+    if args.usage {
+        (plan, usage) = call.runs.plan_and_usage().await.map_err(|error| error.report())?;
+        if let Some(used) = usage.used {
+            message.push_str(&format!(" {used} used so far."));
+        }
+        if usage.unreadable {
+            message.push_str(" Layer told more about what was used, in a form not known here.");
+        }
+    }
+    let spent = |rows: Vec<(String, CreativeUnits)>| {
+        rows.into_iter().take(MOST_ROWS).map(|(name, cu)| Spent { name, cu }).collect()
+    };
     data(&WorkspaceAnswer {
         workspace_id: mine.id.to_string(),
         name: mine.name.clone(),
@@ -84,6 +124,11 @@ async fn show(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, E
                 available_cu: workspace.available,
             })
             .collect(),
+        plan: plan.tier,
+        disabled: args.usage.then_some(plan.disabled),
+        used_cu: usage.used,
+        used_by_day: spent(usage.by_day),
+        used_by_model: spent(usage.by_model),
         message,
     })
 }
