@@ -12,6 +12,7 @@ mod ids;
 mod inference;
 mod library;
 mod model;
+mod options;
 mod order;
 mod paths;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use library::{
     HistoryPage, NewStyle, PastFile, PastRun, Plan, Session, Style, StyleFilter, StylePage, Usage,
 };
 pub use model::{Capabilities, Modality, Model, ModelDetails, UseCase};
+pub use options::ModelOptions;
 pub use order::Order;
 pub use paths::{Operation, PathReport};
 pub use units::{CreativeUnits, NotAnAmount};

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{FileId, InferenceId, ModelId};
+use super::options::ModelOptions;
 use super::units::CreativeUnits;
 use super::workflow::Steps;
 
@@ -45,6 +46,9 @@ pub struct InferenceRequest {
     /// How much larger, from 1 to 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upscale_ratio: Option<f64>,
+    /// Settings that only some models have.
+    #[serde(default, skip_serializing_if = "ModelOptions::is_empty")]
+    pub options: ModelOptions,
     /// A picture that is light where the file may be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<FileId>,
@@ -93,6 +97,7 @@ impl InferenceRequest {
             unprompted: false,
             task: None,
             upscale_ratio: None,
+            options: ModelOptions::default(),
             mask: None,
             references: Vec::new(),
         }
@@ -147,6 +152,12 @@ pub struct Normalized {
     pub batch_size: Option<f64>,
     /// Seconds.
     pub duration_seconds: Option<f64>,
+    /// Pictures a second.
+    pub fps: Option<f64>,
+    /// Steps of diffusion.
+    pub num_inference_steps: Option<f64>,
+    /// How closely the prompt is followed.
+    pub guidance_scale: Option<f64>,
 }
 
 impl Normalized {
@@ -157,6 +168,13 @@ impl Normalized {
             ("height", request.height.map(f64::from), self.height),
             ("count", Some(f64::from(request.count)), self.batch_size),
             ("duration_seconds", request.duration_seconds, self.duration_seconds),
+            ("fps", request.options.number("fps"), self.fps),
+            (
+                "num_inference_steps",
+                request.options.number("num_inference_steps"),
+                self.num_inference_steps,
+            ),
+            ("guidance_scale", request.options.number("guidance_scale"), self.guidance_scale),
         ];
         pairs
             .into_iter()

@@ -151,8 +151,7 @@ impl UseCase {
             | Self::SplitIntoLayers
             | Self::Upscaling
             | Self::BackgroundRemoval
-            | Self::Vectorization
-            | Self::Segment => Modality::Image,
+            | Self::Vectorization => Modality::Image,
             Self::TextToVideo | Self::ImageToVideo | Self::VideoEditing | Self::VideoExtend => {
                 Modality::Video
             }
@@ -161,7 +160,8 @@ impl UseCase {
             | Self::Remesh
             | Self::Retexture
             | Self::Rig
-            | Self::Animate => Modality::ThreeD,
+            | Self::Animate
+            | Self::Segment => Modality::ThreeD,
             Self::TextToSpeech | Self::SoundEffects | Self::Music => Modality::Audio,
         }
     }

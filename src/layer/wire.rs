@@ -60,6 +60,8 @@ pub(super) struct InferenceBody<'a> {
     vectorize: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     upscale_ratio: Option<f64>,
+    #[serde(flatten)]
+    options: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mask: Option<Mask<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -96,6 +98,7 @@ impl<'a> InferenceBody<'a> {
             reframe: request.task == Some(Task::Reframe),
             vectorize: request.task == Some(Task::Vectorize),
             upscale_ratio: request.upscale_ratio,
+            options: request.options.fields(),
             mask: request.mask.as_ref().map(|mask| Mask { file_id: mask.as_str() }),
             guidance_files: request
                 .references
@@ -107,7 +110,13 @@ impl<'a> InferenceBody<'a> {
 
     /// Estimate's documented fields: it knows neither a seed nor files nor a mask.
     pub(super) fn estimate(request: &'a InferenceRequest) -> Self {
-        Self { seed: None, mask: None, guidance_files: Vec::new(), ..Self::execute(request) }
+        Self {
+            seed: None,
+            options: request.options.priced_fields(),
+            mask: None,
+            guidance_files: Vec::new(),
+            ..Self::execute(request)
+        }
     }
 }
 
@@ -257,6 +266,9 @@ pub(super) fn started(body: &Value) -> Parsed<Started> {
             height: used("height"),
             batch_size: used("batch_size"),
             duration_seconds: used("duration_seconds"),
+            fps: used("fps"),
+            num_inference_steps: used("num_inference_steps"),
+            guidance_scale: used("guidance_scale"),
         },
     })
 }

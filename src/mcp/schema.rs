@@ -51,6 +51,10 @@ fn polish(schema: &mut Value, keep: Keep) {
         if fields.get("minimum").is_some_and(Value::is_number) {
             fields.remove("minimum");
         }
+        // Nobody who reads an answer needs to be told what must be in it.
+        if fields.get("required").is_some_and(Value::is_array) {
+            fields.remove("required");
+        }
     }
     // Whoever leaves a switch out does not expect it to be on.
     if matches!(fields.get("default"), Some(Value::Null | Value::Bool(false))) {

@@ -8,6 +8,7 @@ mod edits;
 mod history;
 mod jobs;
 mod models;
+mod object;
 mod quote;
 mod styles;
 mod upload;

@@ -130,7 +130,7 @@ fn by_use_case(
         .enumerate()
         .map(|(index, (_, model))| Choice {
             model: (*model).clone(),
-            modality: use_case.modality(),
+            modality: model.modality.unwrap_or(use_case.modality()),
             reason: format!("{} for {}{can}", place(index), use_case.as_str()),
         })
         .collect();

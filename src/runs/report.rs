@@ -86,8 +86,7 @@ impl From<&SavedFile> for FileReport {
 }
 
 /// Words that a workflow made.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TextReport {
     /// The name of the output.
     pub name: String,
@@ -123,6 +122,7 @@ pub struct JobReport {
     pub files: Vec<FileReport>,
     /// What a workflow answered in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
     pub texts: Vec<TextReport>,
     /// What the service changed in the request.
     pub adjusted: Vec<String>,

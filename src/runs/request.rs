@@ -2,11 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::choose::Choice;
 use super::error::RunError;
 use crate::files::SaveTo;
-use crate::layer::{InferenceRequest, Modality, Model, Quality, Task, UseCase};
+use crate::layer::{InferenceRequest, Modality, Model, ModelOptions, Quality, Task, UseCase};
 
 /// A prompt of 1 to 100,000 characters, Layer's own limit, with something visible in it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -173,6 +174,8 @@ pub struct AssetRequest {
     pub tileable: bool,
     /// Length of a video or sound.
     pub duration: Option<Seconds>,
+    /// Settings that only some models have, in Layer's names.
+    pub options: Map<String, Value>,
     /// What to go by: paths, patterns, jobs, ids of files at Layer.
     pub references: Vec<String>,
     /// Light where the file may be changed: a path, job or id as in `references`.
@@ -235,6 +238,7 @@ impl AssetRequest {
             transparent: false,
             tileable: false,
             duration: None,
+            options: Map::new(),
             references: Vec::new(),
             mask: None,
             upscale_ratio: None,
@@ -284,6 +288,8 @@ impl AssetRequest {
                 ),
             });
         }
+        let options = ModelOptions::parse(&self.options, modality)
+            .map_err(|message| RunError::Argument { field: "options", message })?;
         Ok(InferenceRequest {
             model: model.id.clone(),
             prompt: self.prompt.as_str().to_owned(),
@@ -304,6 +310,7 @@ impl AssetRequest {
                 _ => None,
             },
             upscale_ratio: self.upscale_ratio,
+            options,
             mask: None,
             references: Vec::new(),
         })

@@ -7,7 +7,7 @@ use crate::client::Place;
 
 /// Longer files are hard to take in. These are longer, for a reason.
 const LONG: [(&str, &str); 1] =
-    [("src/sandbox/catalogue.rs", "a table: 32 models with their prices and limits")];
+    [("src/sandbox/catalogue.rs", "a table: 38 models with their prices and limits")];
 const LONGEST: usize = 700;
 
 /// A source file: its path below the package, and its text.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::object::FreeObject;
 use super::{Call, Entry, Handled, Hints, Toolset, data, parse, spec};
 use crate::files::SaveTo;
 use crate::layer::{Quality, UseCase};
@@ -12,20 +13,29 @@ use crate::runs::{
     WaitSeconds, Wanted,
 };
 
-/// The use cases that make something new. What changes a picture or a mesh in place is chosen by
-/// its model.
+/// The use cases that have no tool of their own: `remove_background` and `refine_image` have the
+/// other five.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 enum Creation {
     TextToImage,
     ImageEditing,
+    MultiAngle,
+    SplitIntoLayers,
+    Segment,
     TextToVideo,
     ImageToVideo,
+    VideoEditing,
+    VideoExtend,
     #[serde(rename = "text_to_3d")]
     TextTo3d,
     #[serde(rename = "image_to_3d")]
     ImageTo3d,
+    Remesh,
+    Retexture,
+    Rig,
+    Animate,
     TextToSpeech,
     SoundEffects,
     Music,
@@ -36,10 +46,19 @@ impl From<Creation> for UseCase {
         match creation {
             Creation::TextToImage => Self::TextToImage,
             Creation::ImageEditing => Self::ImageEditing,
+            Creation::MultiAngle => Self::MultiAngle,
+            Creation::SplitIntoLayers => Self::SplitIntoLayers,
+            Creation::Segment => Self::Segment,
             Creation::TextToVideo => Self::TextToVideo,
             Creation::ImageToVideo => Self::ImageToVideo,
+            Creation::VideoEditing => Self::VideoEditing,
+            Creation::VideoExtend => Self::VideoExtend,
             Creation::TextTo3d => Self::TextTo3d,
             Creation::ImageTo3d => Self::ImageTo3d,
+            Creation::Remesh => Self::Remesh,
+            Creation::Retexture => Self::Retexture,
+            Creation::Rig => Self::Rig,
+            Creation::Animate => Self::Animate,
             Creation::TextToSpeech => Self::TextToSpeech,
             Creation::SoundEffects => Self::SoundEffects,
             Creation::Music => Self::Music,
@@ -50,7 +69,7 @@ impl From<Creation> for UseCase {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateAssetArgs {
-    /// What to make, in words.
+    /// What to make.
     prompt: Prompt,
     /// Picks the model if `model` is absent.
     use_case: Option<Creation>,
@@ -78,17 +97,20 @@ pub(super) struct CreateAssetArgs {
     tileable: bool,
     /// Of a video or sound.
     duration_seconds: Option<Seconds>,
+    /// JSON object of the model's own settings, e.g. {"speed": 1.2}.
+    #[serde(default)]
+    options: FreeObject,
     /// Files to go by: paths (art/*.png), job ids (job_x#2) or file ids.
     #[schemars(length(max = 20))]
     references: Option<Vec<String>>,
-    /// File or folder in the output folder, e.g. assets/knight.png.
+    /// File or folder, e.g. assets/knight.png.
     save_to: Option<String>,
     /// Longest wait; the job goes on.
     wait_seconds: Option<WaitSeconds>,
     /// Buys the same again; never to retry.
     #[serde(default)]
     variation: bool,
-    /// From quote; holds its price.
+    /// From quote.
     quote_id: Option<String>,
 }
 
@@ -112,6 +134,7 @@ impl CreateAssetArgs {
             transparent: self.transparent,
             tileable: self.tileable,
             duration: self.duration_seconds,
+            options: self.options.0,
             references: self.references.unwrap_or_default(),
             save_to: self.save_to.as_deref().map(SaveTo::parse).transpose()?,
             variation: self.variation,
@@ -138,10 +161,9 @@ pub(super) fn create_asset() -> Entry {
         spec: spec::<CreateAssetArgs, JobReport>(
             "create_asset",
             "Create asset",
-            "Makes an image, video, 3D model or sound from a prompt with Layer.ai and saves the \
-             file in the user's project. Spends Creative Units. Waits for the file; if that takes \
-             long, returns status running and a job_id for get_job. The same request again \
-             is the same job, not charged again.",
+            "Makes an image, video, 3D model or sound with Layer.ai and saves it in the user's \
+             project. Spends Creative Units. If it takes long, returns status running and a job_id \
+             for get_job. The same request again is the same job, not charged again.",
             Hints::SPENDS,
         ),
         toolset: Toolset::Default,

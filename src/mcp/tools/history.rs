@@ -22,6 +22,7 @@ enum Kind {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListHistoryArgs {
+    /// What to list.
     #[serde(default)]
     #[schemars(extend("default" = "runs"))]
     kind: Kind,

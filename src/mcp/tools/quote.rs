@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::assets::CreateAssetArgs;
 use super::edits::{RefineImageArgs, RemoveBackgroundArgs};
+use super::object::FreeObject;
 use super::workflows::RunWorkflowArgs;
 use super::{Answer, Call, Entry, Handled, Hints, ToolSpec, Toolset, argument_error, data, parse};
 use crate::layer::CreativeUnits;
@@ -29,15 +30,18 @@ enum Buyer {
 /// The arguments of `create_asset` may stand here as well, in the place of `arguments`: they were
 /// all that could be priced once, and are still what is mostly meant.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct QuoteArgs {
     /// Whose call is priced.
     #[serde(default)]
     #[schemars(extend("default" = "create_asset"))]
     tool: Buyer,
-    /// The arguments that the call will have.
+    /// The arguments that the call will have, as a JSON object.
     #[serde(default)]
-    arguments: Map<String, Value>,
+    #[schemars(required)]
+    arguments: FreeObject,
     #[serde(flatten)]
+    #[schemars(skip)]
     of_create_asset: Map<String, Value>,
 }
 
@@ -72,7 +76,7 @@ pub(super) fn quote() -> Entry {
 
 impl QuoteArgs {
     fn wanted(self) -> Result<Wanted, ErrorReport> {
-        let Self { tool, arguments, of_create_asset } = self;
+        let Self { tool, arguments: FreeObject(arguments), of_create_asset } = self;
         let arguments = match (tool, arguments.is_empty(), of_create_asset.is_empty()) {
             (_, _, true) => arguments,
             (Buyer::CreateAsset, true, false) => of_create_asset,

@@ -165,6 +165,7 @@ struct CreateStyleArgs {
     references: Vec<String>,
     /// What the pictures show.
     kind: Option<ContentType>,
+    /// For people.
     description: Option<String>,
     /// Has no known price: refused, the user trains it in the app.
     #[serde(default)]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::assets::buy;
+use super::object::FreeObject;
 use super::{Answer, Call, Entry, Handled, Hints, Toolset, argument_error, data, parse, spec};
 use crate::files::SaveTo;
 use crate::layer::{Workflow, WorkflowInput};
@@ -115,10 +116,11 @@ fn in_words(input: &WorkflowInput) -> String {
 #[serde(deny_unknown_fields)]
 pub(super) struct RunWorkflowArgs {
     /// Id or name from list_workflows.
+    #[serde(alias = "workflow_id")]
     workflow: String,
-    /// By input name; files as paths, job ids or file ids.
+    /// JSON object by input name; files as paths, job ids or file ids.
     #[serde(default)]
-    inputs: Map<String, Value>,
+    inputs: FreeObject,
     /// File or folder in the output folder.
     save_to: Option<String>,
     /// Longest wait; the job goes on.
@@ -134,7 +136,7 @@ impl RunWorkflowArgs {
     pub(super) fn wanted(self) -> Result<(Wanted, Option<WaitSeconds>), RunError> {
         let wish = WorkflowWish {
             workflow: self.workflow,
-            inputs: self.inputs,
+            inputs: self.inputs.0,
             save_to: self.save_to.as_deref().map(SaveTo::parse).transpose()?,
             variation: self.variation,
             quote_id: self.quote_id,
