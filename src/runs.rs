@@ -124,6 +124,11 @@ struct Inner {
 /// process.
 pub const SANDBOX_ORIGIN: &str = "sandbox";
 
+/// So long an ending process waits for the answer to a start: without it nobody knows which run
+/// was paid for. Clients that wait less end the process by force, and lose no more than they would
+/// have.
+const UNANSWERED: Duration = Duration::from_secs(10);
+
 /// The paying workspace and its neighbours.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -262,15 +267,16 @@ impl Runs {
         Ok(futures::stream::iter(requests).map(ask).buffered(4).collect().await)
     }
 
-    /// Ends the work of this process: starts on their way get until `grace` to be recorded, files
-    /// that are not whole are removed, and everything else is left to whoever comes next. No paid
-    /// run is stopped.
+    /// Ends the work of this process: a start that was sent gets the time to be answered and written
+    /// down, files that are not whole are removed within `grace`, and everything else is left to
+    /// whoever comes next. No paid run is stopped.
     pub async fn shut_down(&self, grace: Duration) {
         self.inner.ending.cancel();
         self.inner.starts.close();
         self.inner.writers.close();
-        let ended = async { tokio::join!(self.inner.starts.wait(), self.inner.writers.wait()) };
-        let _ = tokio::time::timeout(grace, ended).await;
+        let starts = tokio::time::timeout(grace.max(UNANSWERED), self.inner.starts.wait());
+        let writers = tokio::time::timeout(grace, self.inner.writers.wait());
+        let _ = tokio::join!(starts, writers);
         if let Some(journal) = self.inner.journal.get() {
             let _ = journal.release_all(&self.inner.session).await;
             let _ = tokio::time::timeout(Duration::from_millis(200), journal.close()).await;

@@ -11,7 +11,7 @@ use super::signals::told_to_stop;
 use crate::mcp::stdio::{self, StdioTransport};
 use crate::mcp::{Server, Tools, Waiting};
 
-/// Starts on their way have so long to be recorded when the client goes; the rest of the second
+/// Files on their way have so long to be cleared away when the client goes; the rest of the second
 /// that an end may take is for everything else.
 const GRACE: Duration = Duration::from_millis(500);
 

@@ -555,6 +555,29 @@ fn the_end_of_the_input_ends_the_process_and_the_next_one_collects_the_job() {
 }
 
 #[test]
+fn an_end_while_a_start_is_unanswered_waits_for_the_answer() {
+    let server = Place::new();
+    let slow = Standalone::start(&server, &["--fault", "slow_answers"]);
+    let place = slow.client(Place::new());
+    let mut client = Client::new(place.command(&["serve"]));
+    client.shake_hands(Revision::V2025_11_25);
+    client.begin_call("create_asset", knight("a knight in a slow country"));
+    // The entry is written before the start leaves; its answer takes two seconds.
+    client.job_that_is("running");
+    client.close_input();
+    let end = client.end();
+    assert!(end.status.success(), "{end:?}");
+    let mut jobs = Client::new(place.command(&["serve"]));
+    jobs.shake_hands(Revision::V2025_11_25);
+    let jobs = jobs.data("list_jobs", json!({}));
+    assert_eq!(jobs["jobs"][0]["status"], "running", "{jobs}");
+    let mut client = Client::new(place.command(&["serve"]));
+    client.shake_hands(Revision::V2025_11_25);
+    let job = json!({ "job_id": jobs["jobs"][0]["job_id"], "wait_seconds": 40 });
+    is_on_disk(&client.data("get_job", job));
+}
+
+#[test]
 fn requests_before_the_end_of_the_input_are_answered() {
     let place = Place::new();
     let mut client = place.connect();
