@@ -3,6 +3,7 @@
 //! Gathers facts and judges them; changes nothing but permissions, and those only with `--fix`.
 
 mod files;
+mod online;
 mod system;
 
 use std::path::PathBuf;
@@ -13,12 +14,11 @@ use tokio::runtime::Runtime;
 
 use super::Process;
 use super::credentials::{Age, nudge};
-use super::layer_access::{LayerAccess, token_of_environment};
+use super::layer_access::token_of_environment;
 use super::terminal::Terminal;
 use crate::audit::{SealKey, verify};
 use crate::config::{Config, names};
 use crate::redact::clean_line;
-use crate::runs::Connect as _;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 nothing failed, 1 something did.")]
@@ -26,7 +26,7 @@ pub(super) struct DoctorArguments {
     /// As JSON
     #[arg(long)]
     json: bool,
-    /// Ask Layer too: one call that costs nothing
+    /// Ask Layer too: reads and questions that cost nothing
     #[arg(long)]
     online: bool,
     /// Take back permissions that others have on files in the home
@@ -102,7 +102,7 @@ pub(super) fn run(
     checks.push(system::process());
     checks.extend(user_home.map(|home| system::clients(&home)));
     if arguments.online {
-        checks.push(runtime.block_on(online(process)));
+        checks.extend(runtime.block_on(online::checks(process)));
     }
     let failed = checks.iter().any(|check| check.outcome == Outcome::Failed);
     let shown = if arguments.json {
@@ -262,17 +262,4 @@ fn trail(config: &Config, key: Option<&SealKey>) -> Check {
 fn tomorrow() -> jiff::civil::Date {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     now.saturating_add(jiff::Span::new().days(1))
-}
-
-async fn online(process: &Process) -> Check {
-    const NAME: &str = "layer";
-    let access = LayerAccess::new(process.clone());
-    let connection = match access.connect().await {
-        Ok(connection) => connection,
-        Err(problem) => return Check::failed(NAME, problem.message, problem.next_step),
-    };
-    match connection.client.workspaces().await {
-        Ok(all) => Check::ok(NAME, format!("answers; the token reaches {} workspaces", all.len())),
-        Err(error) => Check::failed(NAME, error.message, "See the errors in README.md."),
-    }
 }
