@@ -516,3 +516,40 @@ fn made_by(job: &Job) -> MediaKind {
         Modality::Image | Modality::Text => MediaKind::Image,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_changes_between_hash_and_upload_is_not_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tone.wav");
+        let tone = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x44\xac\0\0\x88X\x01\0\x02\0\x10\0data\0\0\0\0";
+        std::fs::write(&path, tone).unwrap();
+        let output = OutputDir::open(folder.path()).unwrap();
+        let file = output.outgoing("tone.wav", 1_000).unwrap();
+        let place = (folder.path().to_owned(), "tone.wav".to_owned());
+        let local = Local::new("references", place, "tone.wav", &file).unwrap();
+        assert_eq!(local.upload().await.unwrap().bytes.as_ref(), tone);
+        std::fs::write(&path, [tone.as_slice(), b"more"].concat()).unwrap();
+        let error = local.upload().await.err().unwrap().to_string();
+        assert!(error.contains("was changed"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_four_of_the_largest() {
+        let room = Room::default();
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(room.of(LARGEST_UPLOAD).await.unwrap());
+        }
+        assert!(room.of(1).now_or_never().is_none());
+        held.pop();
+        for _ in 0..20 {
+            held.push(room.of(MIB).now_or_never().unwrap().unwrap());
+        }
+    }
+}
