@@ -41,6 +41,7 @@ impl ToSandbox {
                 .iter()
                 .map(|host| host.parse())
                 .collect::<Result<_, _>>()?,
+            reference_hosts: Vec::new(),
             audit: layer_mcp::audit::AuditTrail::nowhere(),
         };
         Ok(Connection {

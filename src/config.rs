@@ -50,6 +50,8 @@ pub mod names {
     pub const NO_PROXY: &str = "NO_PROXY";
     /// Further hosts that files may come from.
     pub const ALLOWED_HOSTS: &str = "LAYER_ALLOWED_HOSTS";
+    /// Hosts whose files may be references when a call gives their address.
+    pub const REFERENCE_HOSTS: &str = "LAYER_REFERENCE_HOSTS";
     /// The `.layer-mcp` folder.
     pub const HOME: &str = "LAYER_MCP_HOME";
     /// Where the device key lies.
@@ -145,6 +147,8 @@ pub struct Config {
     pub system_network: Vec<(&'static str, String)>,
     /// Further hosts that files may come from.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// Hosts whose files may be references when a call gives their address.
+    pub reference_hosts: Vec<AllowedHost>,
     /// The environment's token.
     pub token: Option<SecretString>,
     /// The workspace that pays, when it is named.
@@ -222,7 +226,8 @@ impl Config {
             day: reader.amount(names::BUDGET_DAY, file.budget_day_cu),
         };
         let limits = reader.lowered(limits, &project);
-        let allowed_hosts = reader.hosts(file.allowed_hosts);
+        let allowed_hosts = reader.hosts(names::ALLOWED_HOSTS, file.allowed_hosts);
+        let reference_hosts = reader.hosts(names::REFERENCE_HOSTS, file.reference_hosts);
         let workspace = project.workspace_id.or(file.workspace_id);
         let workspace = reader.text(names::WORKSPACE, workspace);
         let credentials_from_env = match reader.text(names::CREDENTIALS, None).as_deref() {
@@ -249,6 +254,7 @@ impl Config {
                 .filter_map(|name| Some((name, reader.text(name, None)?)))
                 .collect(),
             allowed_hosts,
+            reference_hosts,
             token: reader.secret(names::TOKEN),
             workspace: reader.parse(names::WORKSPACE, workspace),
             credentials_from_env,
@@ -416,14 +422,14 @@ impl Reader<'_> {
         }
     }
 
-    fn hosts(&mut self, file: Option<Vec<String>>) -> Vec<AllowedHost> {
-        let listed = match self.text(names::ALLOWED_HOSTS, None) {
+    fn hosts(&mut self, name: &str, file: Option<Vec<String>>) -> Vec<AllowedHost> {
+        let listed = match self.text(name, None) {
             Some(text) => text.split(',').map(|host| host.trim().to_owned()).collect(),
             None => file.unwrap_or_default(),
         };
         let mut hosts = Vec::new();
         for host in listed.into_iter().filter(|host| !host.is_empty()) {
-            hosts.extend(self.parse::<AllowedHost>(names::ALLOWED_HOSTS, Some(host)));
+            hosts.extend(self.parse::<AllowedHost>(name, Some(host)));
         }
         hosts
     }
@@ -679,6 +685,7 @@ mod tests {
         assert_eq!(config.max_wait, Duration::from_secs(45));
         assert_eq!(config.limits.confirm_above.to_string(), "20 CU");
         assert_eq!(config.output_dir, Some(home.path().join("Pictures/Layer")));
+        assert!(config.reference_hosts.is_empty());
         assert!(config.token.is_none());
     }
 
@@ -736,14 +743,16 @@ mod tests {
             ("LAYER_BUDGET_DAY_CU", "lots"),
             ("LAYER_MAX_WAIT_SECONDS", "-1"),
             ("LAYER_ALLOWED_HOSTS", "ok.example, https://not.example"),
+            ("LAYER_REFERENCE_HOSTS", "cdn.example:8443, */x"),
             ("LAYER_PROXY", "secret:word@host"),
             ("LAYER_MCP_CREDENTIALS", "file"),
             ("LAYER_SANDBOX_SPEED", "0"),
         ];
         let (_home, config) = load(&variables, "typo = 1", &Flags::default());
-        assert_eq!(config.problems.len(), 8, "{:#?}", config.problems);
+        assert_eq!(config.problems.len(), 9, "{:#?}", config.problems);
         assert_eq!(config.limits.day, Some(CreativeUnits::ZERO));
         assert_eq!(config.allowed_hosts.len(), 1);
+        assert_eq!(config.reference_hosts, ["cdn.example:8443".parse().unwrap()]);
         assert!(!format!("{:?}", config.problems).contains("secret"));
     }
 }

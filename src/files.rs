@@ -4,6 +4,8 @@
 //! - [`SaveTo`], [`Target`], [`slug`] (`name`): which names are allowed, and who gets which
 //! - [`IncomingFile`] (`incoming`): bytes on their way in; a temporary file, then one rename
 //! - [`MediaType`] (`media`): what bytes are, whatever they are called
+//! - [`Outgoing`] (`outgoing`): a file on its way out, without its `metadata`
+//! - [`Matches`] (`pattern`): the files that `art/**/*.png` stands for
 //! - `measure`: pixels, seconds, transparency
 //! - [`preview()`] (`preview`): a small picture made anew
 //! - [`FileError`] (`error`): what went wrong and what to do
@@ -31,27 +33,32 @@ mod error;
 mod incoming;
 mod measure;
 mod media;
+mod metadata;
 mod name;
+mod outgoing;
+mod path;
+mod pattern;
 mod preview;
 #[cfg(test)]
 mod samples;
+mod slug;
 mod whole;
 
 pub use error::{DiskTrouble, FileError};
 pub use incoming::IncomingFile;
 pub use measure::{MAX_DECODED_BYTES, MAX_PIXELS};
 pub use media::{HEAD_BYTES, MediaKind, MediaType};
-pub use name::{DEFAULT_FOLDER, Refusal, SaveTo, Target, slug};
+pub use name::{DEFAULT_FOLDER, Refusal, SaveTo, Target};
+pub use outgoing::Outgoing;
+pub use pattern::{MOST_LOOKED_AT, Matches, is_pattern};
 pub use preview::{Preview, PreviewLimits, preview, preview_of};
+pub use slug::slug;
 
 use error::{shown, shown_path};
 use name::Wish;
 
 /// The usual `limit` of [`OutputDir::begin`]: 512 MiB.
 pub const DOWNLOAD_LIMIT: u64 = 512 * 1024 * 1024;
-
-/// A pattern gives no more files than this, and one.
-pub const MOST_MATCHES: usize = 1_000;
 
 /// The folder that assets may be written to and read from, held open.
 ///
@@ -279,8 +286,30 @@ impl OutputDir {
     /// # Errors
     /// As [`inspect`](Self::inspect), and [`FileError::TooLargeToRead`].
     pub fn read(&self, path: &str, max_bytes: u64) -> Result<(SavedFile, Vec<u8>), FileError> {
+        let (path, bytes) = self.bytes(path, max_bytes)?;
+        let (shown, len) = (shown_path(&path), bytes.len() as u64);
+        let head = bytes.get(..HEAD_BYTES).unwrap_or(&bytes);
+        let Some(media) = MediaType::detect(head, len) else {
+            return Err(FileError::Unsupported { path: shown, found: media::describe(head) });
+        };
+        let saved = SavedFile::of(path, &mut Cursor::new(&bytes), media)
+            .map_err(|error| FileError::from_read(&shown, error))?;
+        Ok((saved, bytes))
+    }
+
+    /// How many bytes the file at `path` has.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect).
+    pub fn length(&self, path: &str) -> Result<u64, FileError> {
+        Ok(self.open_file(&self.existing(path)?)?.1)
+    }
+
+    /// The path and the bytes of a file of at most `max_bytes`, whatever they are.
+    fn bytes(&self, path: &str, max_bytes: u64) -> Result<(PathBuf, Vec<u8>), FileError> {
         let relative = self.existing(path)?;
-        let shown = shown_path(&self.0.path.join(&relative));
+        let path = self.0.path.join(&relative);
+        let shown = shown_path(&path);
         let too_large = || FileError::TooLargeToRead { path: shown.clone(), limit: max_bytes };
         let (file, len) = self.open_file(&relative)?;
         if len > max_bytes {
@@ -290,56 +319,7 @@ impl OutputDir {
         file.take(max_bytes.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(|error| FileError::from_read(&shown, error))?;
-        let len = bytes.len() as u64;
-        if len > max_bytes {
-            return Err(too_large());
-        }
-        let head = bytes.get(..HEAD_BYTES).unwrap_or(&bytes);
-        let Some(media) = MediaType::detect(head, len) else {
-            return Err(FileError::Unsupported { path: shown, found: media::describe(head) });
-        };
-        let path = self.0.path.join(&relative);
-        let saved = SavedFile::of(path, &mut Cursor::new(&bytes), media)
-            .map_err(|error| FileError::from_read(&shown, error))?;
-        Ok((saved, bytes))
-    }
-
-    /// The paths, relative to the folder and sorted, of the plain files whose name fits the last
-    /// part of `pattern`, in which `*` stands for any characters and `?` for one. At most
-    /// [`MOST_MATCHES`] of them.
-    ///
-    /// # Errors
-    /// As [`inspect`](Self::inspect) for the folder; [`FileError::PathRefused`] for a `*` or `?`
-    /// in its name.
-    pub fn matching(&self, pattern: &str) -> Result<Vec<String>, FileError> {
-        let refused = |refusal| FileError::PathRefused { path: shown(pattern), refusal };
-        let split = name::split(pattern).map_err(refused)?;
-        let parts = if split.absolute {
-            name::strip_root(&split.parts, &self.roots()).ok_or(refused(Refusal::Outside))?
-        } else {
-            &split.parts
-        };
-        let Some((name, folder)) = parts.split_last() else {
-            return Err(refused(Refusal::NotAFile));
-        };
-        name::judge_existing(folder).map_err(refused)?;
-        let failed = |error| FileError::from_read(&shown(pattern), error);
-        let mut found = Vec::new();
-        for entry in self.open_folder(folder).map_err(failed)?.entries().map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let Ok(candidate) = entry.file_name().into_string() else { continue };
-            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            if is_file && !candidate.starts_with('.') && name::fits(&candidate, name) {
-                let path: Vec<&str> =
-                    folder.iter().map(String::as_str).chain([candidate.as_str()]).collect();
-                found.push(path.join("/"));
-            }
-            if found.len() > MOST_MATCHES {
-                break;
-            }
-        }
-        found.sort_unstable();
-        Ok(found)
+        if bytes.len() as u64 > max_bytes { Err(too_large()) } else { Ok((path, bytes)) }
     }
 
     /// [`preview()`] of the picture at `path`, of at most 256 MiB on the disk.
@@ -410,13 +390,13 @@ impl OutputDir {
         if text.trim().is_empty() {
             return Err(refused(Refusal::Empty));
         }
-        let split = name::split(text).map_err(refused)?;
+        let split = path::split(text).map_err(refused)?;
         let parts = if split.absolute {
-            name::strip_root(&split.parts, &self.roots()).ok_or(refused(Refusal::Outside))?
+            path::strip_root(&split.parts, &self.roots()).ok_or(refused(Refusal::Outside))?
         } else {
             &split.parts
         };
-        name::judge_existing(parts).map_err(refused)?;
+        path::judge_existing(parts).map_err(refused)?;
         if parts.is_empty() {
             return Err(refused(Refusal::NotAFile));
         }
@@ -538,7 +518,7 @@ fn judge_folder(given: &Path, real: &Path) -> Result<(), FileError> {
     if !real.is_absolute() {
         return refused("its path is not absolute");
     }
-    if name::is_system_folder(text, cfg!(windows)) {
+    if path::is_system_folder(text, cfg!(windows)) {
         return refused("it belongs to the system, holds keys, or is the root of a disk");
     }
     Ok(())

@@ -60,6 +60,8 @@ pub struct LayerSettings {
     pub connectivity: Connectivity,
     /// Hosts from which files may come, besides Layer's own.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// Hosts whose files may be references of a run, when a call gives their address.
+    pub reference_hosts: Vec<AllowedHost>,
     /// Where calls are written down, without their bodies.
     pub audit: AuditTrail,
 }
@@ -68,6 +70,7 @@ pub struct LayerSettings {
 pub struct LayerClient {
     http: http::Http,
     downloads: download::Downloads,
+    references: download::Downloads,
     uploads: upload::Uploads,
     origin: String,
     paths: paths::Paths,
@@ -85,7 +88,7 @@ impl LayerClient {
     /// # Errors
     /// [`ApiErrorKind::Configuration`] when the certificates or the proxy can't be used.
     pub fn new(settings: LayerSettings, token: ApiToken) -> Result<Self, ApiError> {
-        let LayerSettings { base, connectivity, allowed_hosts, audit } = settings;
+        let LayerSettings { base, connectivity, allowed_hosts, reference_hosts, audit } = settings;
         let hosts = |built_in| HostPolicy::new(built_in, base.url(), allowed_hosts.clone());
         let media = hosts(hosts::MEDIA_HOST)?;
         let storage = hosts(hosts::STORAGE_HOST)?;
@@ -93,7 +96,13 @@ impl LayerClient {
             origin: base.origin(),
             paths: paths::Paths::default(),
             names: tokio::sync::Mutex::default(),
-            downloads: download::Downloads::new(&connectivity, media, audit.clone())?,
+            downloads: download::Downloads::new(&connectivity, media, audit.clone(), LARGEST_FILE)?,
+            references: download::Downloads::new(
+                &connectivity,
+                HostPolicy::of_user(&reference_hosts),
+                audit.clone(),
+                LARGEST_UPLOAD,
+            )?,
             uploads: upload::Uploads::new(&connectivity, storage, audit.clone())?,
             http: http::Http::new(&connectivity, base, token, audit)?,
         })
@@ -287,6 +296,12 @@ impl LayerClient {
     /// Opens a finished file. The token stays here.
     pub async fn download(&self, output: &Output) -> Result<Download, ApiError> {
         self.downloads.open(&output.url).await
+    }
+
+    /// Opens a file at an address that a call gave, of at most [`LARGEST_UPLOAD`] bytes, when the
+    /// user named its host for that. The token stays here.
+    pub async fn fetch(&self, address: &str) -> Result<Download, ApiError> {
+        self.references.open(address).await
     }
 
     /// Sends a local file to the workspace. Free, and ready to be referred to when this returns.

@@ -117,6 +117,8 @@ struct Inner {
     starts: TaskTracker,
     /// Files on their way to the disk, which clear up after themselves at the end of the process.
     writers: TaskTracker,
+    /// Room for files on their way to Layer.
+    room: references::Room,
     ending: CancellationToken,
 }
 
@@ -154,6 +156,7 @@ impl Runs {
                 live: Mutex::new(HashMap::new()),
                 starts: TaskTracker::new(),
                 writers: TaskTracker::new(),
+                room: references::Room::default(),
                 ending: CancellationToken::new(),
             }),
         }

@@ -52,6 +52,7 @@ impl LayerAccess {
                 .map(|host| host.parse::<AllowedHost>())
                 .collect::<Result<_, _>>()
                 .map_err(|_| own("hosts"))?,
+            reference_hosts: self.process.config.reference_hosts.clone(),
             audit: self.process.audit.clone(),
         };
         let token = ApiToken::parse(sandbox.token()).map_err(|_| own("token"))?;
@@ -227,6 +228,7 @@ pub(super) async fn settings(process: &Process) -> Result<LayerSettings, SetupPr
             ..Connectivity::default()
         },
         allowed_hosts: config.allowed_hosts.clone(),
+        reference_hosts: config.reference_hosts.clone(),
         audit: process.audit.clone(),
     })
 }

@@ -98,6 +98,24 @@ pub enum FileError {
         path: String,
     },
 
+    /// A pattern that can't be followed.
+    #[error("the pattern `{pattern}` can't be used: {why}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it, or with what lies below it.
+        why: String,
+    },
+
+    /// A picture whose metadata can't be told from its pixels.
+    #[error("`{path}` is damaged, so its metadata can't be taken out: {why}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+
     /// A local file that is no asset.
     #[error("`{path}` is no asset: it {found}")]
     Unsupported {
@@ -138,7 +156,10 @@ impl FileError {
             }
             Self::TooLargeToRead { .. } => "file_too_large",
             Self::Unsupported { .. } => "unsupported_file",
-            Self::Undecodable { .. } | Self::TooManyPixels { .. } => "image_unreadable",
+            Self::Pattern { .. } => "invalid_argument",
+            Self::Damaged { .. } | Self::Undecodable { .. } | Self::TooManyPixels { .. } => {
+                "image_unreadable"
+            }
         }
     }
 
@@ -171,6 +192,10 @@ impl FileError {
             Self::Unsupported { .. } => {
                 "Give a picture (PNG, JPEG, WebP, GIF), a film, a sound or a mesh file."
             }
+            Self::Pattern { .. } => {
+                "Name the folder, or a narrower pattern such as `art/heroes/*.png`."
+            }
+            Self::Damaged { .. } => "Save the picture anew, as PNG, JPEG or WebP, and give that.",
             Self::Undecodable { .. } => "Open the file itself, or make a PNG, JPEG or WebP of it.",
             Self::TooManyPixels { .. } => "Scale the picture down, or open the file itself.",
         }
@@ -269,7 +294,7 @@ impl std::fmt::Display for DiskTrouble {
 /// `path` for a message: no control or invisible characters, at most 200 characters.
 pub(crate) fn shown(path: &str) -> String {
     const MOST: usize = 200;
-    let clean = |c| if crate::files::name::is_unprintable(c) { '\u{fffd}' } else { c };
+    let clean = |c| if crate::files::path::is_unprintable(c) { '\u{fffd}' } else { c };
     let mut text: String = path.chars().take(MOST).map(clean).collect();
     if path.chars().nth(MOST).is_some() {
         text.push('…');

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::files::SavedFile;
 use crate::layer::{
-    ApiErrorKind, CreativeUnits, InferenceId, Modality, Order, Output, WorkspaceId,
+    ApiErrorKind, CreativeUnits, FileId, InferenceId, Modality, Order, Output, WorkspaceId,
 };
 
 /// Our own id of a job: it exists before Layer has given one, and stays the same ever after.
@@ -208,6 +208,13 @@ impl Job {
     /// Its id.
     pub fn id(&self) -> &JobId {
         &self.new.id
+    }
+
+    /// The id at Layer of the saved file with this index. When some files could not be saved, the
+    /// two lists don't stand side by side.
+    pub fn at_layer(&self, index: usize) -> Option<&FileId> {
+        let same_order = self.files.is_empty() || self.files.len() == self.outputs.len();
+        self.outputs.get(index).filter(|_| same_order)?.file_id.as_ref()
     }
 }
 

@@ -51,6 +51,8 @@ const STEPS: &[&[&str]] = &[
         created_at BIGINT NOT NULL,
         PRIMARY KEY (origin, workspace, sha256)
     )"],
+    // What may be gone at Layer, whoever put it there.
+    &["CREATE TABLE gone_files (file TEXT PRIMARY KEY)"],
 ];
 
 /// Brings the tables to the newest version. Several processes may try at once.

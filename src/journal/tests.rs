@@ -126,6 +126,42 @@ async fn a_lease_keeps_others_out_until_it_runs_out() {
     assert!(journal.hold(&job.id, "s3", later(-3_600)).await.unwrap(), "clock set back");
 }
 
+#[tokio::test]
+async fn what_a_job_saved_is_found_by_its_content_until_it_is_gone() {
+    let (_folder, journal) = journal().await;
+    let job = new_job("a knight", 1.0);
+    journal.reserve(&job, None, &Budgets::default(), now()).await.unwrap();
+    let inference = "inf-1".parse().unwrap();
+    let output = |id: &str| Output { file_id: id.parse().ok(), ..Output::default() };
+    let outputs = [output("f1"), output("f2")];
+    journal.record_finished(&job.id, &inference, &outputs, None, now()).await.unwrap();
+    let saved = |sha256: &str| -> SavedFile {
+        serde_json::from_value(serde_json::json!({
+            "path": "/out/a.png", "media_type": "image/png", "bytes": 1, "width": null,
+            "height": null, "duration_seconds": null, "sha256": sha256, "has_alpha": null,
+            "readable": null,
+        }))
+        .unwrap()
+    };
+    let (one, two) = ("1".repeat(64), "2".repeat(64));
+    let made = async |workspace: &str, sha256: &str| {
+        let workspace = workspace.parse().unwrap();
+        journal.made("https://api", &workspace, sha256).await.unwrap()
+    };
+    let complete = async |files: &[SavedFile]| {
+        journal.record_complete(&job.id, &inference, None, files, &[], now()).await.unwrap();
+    };
+    // Which of the two was saved can't be told.
+    complete(&[saved(&two)]).await;
+    assert_eq!(made("w1", &two).await, None);
+    complete(&[saved(&one), saved(&two)]).await;
+    assert_eq!(made("w1", &two).await, "f2".parse().ok());
+    assert_eq!(made("w2", &two).await, None);
+    journal.forget_uploads(&[&"f2".parse().unwrap()]).await.unwrap();
+    assert_eq!(made("w1", &two).await, None);
+    assert_eq!(made("w1", &one).await, "f1".parse().ok());
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn nobody_else_can_read_it() {

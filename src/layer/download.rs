@@ -22,6 +22,8 @@ pub(super) struct Downloads {
     client: Client,
     hosts: HostPolicy,
     audit: AuditTrail,
+    /// In bytes.
+    largest: u64,
 }
 
 impl Downloads {
@@ -29,19 +31,20 @@ impl Downloads {
         connectivity: &Connectivity,
         hosts: HostPolicy,
         audit: AuditTrail,
+        largest: u64,
     ) -> Result<Self, ApiError> {
         let client = connectivity
             .client()?
             .dns_resolver(std::sync::Arc::new(PublicOnly::by_system(hosts.clone())))
             .build()
             .map_err(unusable("the TLS settings"))?;
-        Ok(Self { client, hosts, audit })
+        Ok(Self { client, hosts, audit, largest })
     }
 
     /// Opens a file. Redirects are followed by hand, at most three, each under the same rules.
     pub(super) async fn open(&self, address: &str) -> Result<Download, ApiError> {
-        let mut url = Url::parse(address)
-            .map_err(|_| blocked("the service gave an address for the file that is not a URL"))?;
+        let mut url =
+            Url::parse(address).map_err(|_| blocked("the address of the file is not a URL"))?;
         for _ in 0..=REDIRECTS {
             let host = url.host_str().unwrap_or_default().to_owned();
             if let Err(error) = self.hosts.check(&url) {
@@ -59,7 +62,7 @@ impl Downloads {
             self.audit.note(event);
             let response = answer?;
             if !response.status().is_redirection() {
-                return Download::new(response);
+                return Download::new(response, self.largest);
             }
             url = response
                 .headers()
@@ -85,11 +88,12 @@ pub struct Download {
     response: Response,
     expected: Option<u64>,
     received: u64,
+    largest: u64,
     began: Instant,
 }
 
 impl Download {
-    fn new(response: Response) -> Result<Self, ApiError> {
+    fn new(response: Response, largest: u64) -> Result<Self, ApiError> {
         let status = response.status();
         if status != StatusCode::OK {
             let kind = match status.as_u16() {
@@ -107,10 +111,10 @@ impl Download {
             });
         }
         let expected = response.content_length();
-        if expected.is_some_and(|expected| expected > LARGEST_FILE) {
-            return Err(too_large());
+        if expected.is_some_and(|expected| expected > largest) {
+            return Err(too_large(largest));
         }
-        Ok(Self { response, expected, received: 0, began: Instant::now() })
+        Ok(Self { response, expected, received: 0, largest, began: Instant::now() })
     }
 
     /// Size that the host announced, in bytes.
@@ -121,7 +125,7 @@ impl Download {
     /// The next bytes, or `None` at the end of a whole file.
     ///
     /// # Errors
-    /// A broken connection, a file cut short, one beyond [`LARGEST_FILE`] whatever size was
+    /// A broken connection, a file cut short, one beyond the largest size whatever size was
     /// announced, or one that drips.
     pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
         let Some(chunk) = self.response.chunk().await.map_err(transport)? else {
@@ -135,8 +139,8 @@ impl Download {
             };
         };
         self.received += chunk.len() as u64;
-        if self.received > LARGEST_FILE {
-            return Err(too_large());
+        if self.received > self.largest {
+            return Err(too_large(self.largest));
         }
         let seconds = self.began.elapsed().as_secs();
         if seconds > Duration::from_secs(60).as_secs() && self.received / seconds < SLOWEST {
@@ -150,6 +154,6 @@ impl Download {
     }
 }
 
-fn too_large() -> ApiError {
-    bad(format!("the file is larger than {} MiB", LARGEST_FILE / (1024 * 1024)))
+fn too_large(largest: u64) -> ApiError {
+    bad(format!("the file is larger than {} MiB", largest / (1024 * 1024)))
 }

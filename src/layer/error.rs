@@ -78,7 +78,7 @@ pub enum Reached {
 }
 
 impl ApiError {
-    pub(super) fn new(kind: ApiErrorKind, reached: Reached, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ApiErrorKind, reached: Reached, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),

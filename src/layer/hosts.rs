@@ -49,16 +49,16 @@ impl FromStr for AllowedHost {
 #[derive(Clone, Debug)]
 pub(super) struct HostPolicy {
     /// The one host that needs no word of the user.
-    built_in: &'static str,
-    api: AllowedHost,
-    extra: Arc<[AllowedHost]>,
+    built_in: Option<&'static str>,
+    /// What the user named, and the API's own host.
+    trusted: Arc<[AllowedHost]>,
 }
 
 impl HostPolicy {
     pub(super) fn new(
         built_in: &'static str,
         api: &Url,
-        extra: Vec<AllowedHost>,
+        mut trusted: Vec<AllowedHost>,
     ) -> Result<Self, ApiError> {
         let host = api.host().map(|host| host.to_owned()).ok_or_else(|| {
             ApiError::new(
@@ -67,8 +67,13 @@ impl HostPolicy {
                 "the API's base URL has no host",
             )
         })?;
-        let api = AllowedHost { host, port: api.port_or_known_default() };
-        Ok(Self { built_in, api, extra: extra.into() })
+        trusted.push(AllowedHost { host, port: api.port_or_known_default() });
+        Ok(Self { built_in: Some(built_in), trusted: trusted.into() })
+    }
+
+    /// The hosts that the user named, and no other: not even Layer's.
+    pub(super) fn of_user(named: &[AllowedHost]) -> Self {
+        Self { built_in: None, trusted: named.into() }
     }
 
     /// Refuses every address that is not https on a host of the list.
@@ -108,19 +113,19 @@ impl HostPolicy {
 
     /// True for the API's own host and for what the user added: private addresses are theirs to use.
     fn is_trusted(&self, host: &Host<&str>, port: Option<u16>) -> bool {
-        std::iter::once(&self.api).chain(self.extra.iter()).any(|allowed| {
+        self.trusted.iter().any(|allowed| {
             allowed.host == host.to_owned() && (allowed.port.is_none() || allowed.port == port)
         })
     }
 
     /// A host that serves without the user having named it.
     fn is_built_in(&self, name: &str) -> bool {
-        name.eq_ignore_ascii_case(self.built_in)
+        self.built_in.is_some_and(|built_in| name.eq_ignore_ascii_case(built_in))
     }
 
     fn trusts_name(&self, name: &str) -> bool {
-        std::iter::once(&self.api)
-            .chain(self.extra.iter())
+        self.trusted
+            .iter()
             .any(|allowed| matches!(&allowed.host, Host::Domain(domain) if domain == name))
     }
 }
@@ -277,6 +282,27 @@ mod tests {
             let kinds = [ApiErrorKind::BlockedHost, ApiErrorKind::BadAddress];
             assert!(kinds.contains(&error.kind), "{url}");
         }
+    }
+
+    #[test]
+    fn references_come_from_the_hosts_that_the_user_named_alone() {
+        let named = ["cdn.example.com".parse().unwrap(), "10.0.0.7:8443".parse().unwrap()];
+        let policy = HostPolicy::of_user(&named);
+        for (url, allowed) in [
+            ("https://cdn.example.com/a.png?sig=1", true),
+            ("https://10.0.0.7:8443/a.png", true),
+            ("https://10.0.0.7/a.png", false),
+            ("https://sub.cdn.example.com/a.png", false),
+            ("https://me@cdn.example.com/a.png", false),
+            ("http://cdn.example.com/a.png", false),
+            ("https://media.app.layer.ai/a.png", false),
+            ("https://api.app.layer.ai/a.png", false),
+            ("https://169.254.169.254/latest", false),
+        ] {
+            assert_eq!(policy.check(&Url::parse(url).unwrap()).is_ok(), allowed, "{url}");
+        }
+        let nobody = HostPolicy::of_user(&[]);
+        assert!(nobody.check(&Url::parse("https://cdn.example.com/").unwrap()).is_err());
     }
 
     #[test]

@@ -77,6 +77,7 @@ impl Service {
                 },
             },
             allowed_hosts: Vec::new(),
+            reference_hosts: Vec::new(),
             audit: AuditTrail::nowhere(),
         };
         let token = ApiToken::parse("pat_StalledStalledStalledStalledStalled0").unwrap();

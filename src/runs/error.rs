@@ -25,6 +25,14 @@ pub enum RunError {
         /// What is wrong with it and what is allowed.
         message: String,
     },
+    /// A file at an address could not be fetched.
+    #[error("the file on `{host}` can't be fetched: {source}")]
+    Fetch {
+        /// Its host; the rest of an address may be a secret.
+        host: String,
+        /// What went wrong.
+        source: ApiError,
+    },
     /// No model has this name or serves this purpose.
     #[error("this workspace has no model `{asked}`")]
     ModelNotFound {
@@ -350,6 +358,12 @@ impl RunError {
                 false,
                 "correct the id; `list_styles` and `list_history` have those of the workspace".into(),
             ),
+            Self::Fetch { source, .. } => {
+                let (code, retryable, _) = of_api(source);
+                let next = "look at the address, or save the file into the project and give its \
+                            path";
+                (code, NotCharged, retryable, next.into())
+            }
             Self::NoModelFor { .. } => (
                 "model_not_found",
                 NotCharged,

@@ -193,6 +193,7 @@ fn a_trusted_project_can_tighten_and_never_loosen_or_lead_away() {
     for (key, value) in [
         ("api_base_url", "\"https://evil.example\""),
         ("allowed_hosts", "[\"evil.example\"]"),
+        ("reference_hosts", "[\"evil.example\"]"),
         ("ca_bundle", "\"/tmp/evil.pem\""),
         ("proxy", "\"http://evil.example:8080\""),
         ("device_key", "\"/tmp/key\""),

@@ -18,14 +18,14 @@ const TOKEN: &str = "pat_Kx7Qm2Rv9Tz4Wb8Yd3Nf6Hj1Lc5Gs0PaEuXo";
 
 /// What somebody in the place of Layer got to see.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Seen(Arc<Mutex<Vec<u8>>>);
 
 impl Seen {
     fn add(&self, bytes: &[u8]) {
         self.0.lock().unwrap().extend_from_slice(bytes);
     }
 
-    fn contains(&self, text: &str) -> bool {
+    pub(crate) fn contains(&self, text: &str) -> bool {
         let seen = self.0.lock().unwrap();
         seen.windows(text.len()).any(|window| window == text.as_bytes())
     }
@@ -49,13 +49,13 @@ fn listen(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
 }
 
 /// A certificate authority of a test.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.distinguished_name.push(DnType::CommonName, "an authority of a test");
@@ -66,6 +66,19 @@ impl Authority {
 
     /// An impostor or not: HTTPS that writes down what it is asked and refuses all of it.
     fn server(&self, name: &str, change: impl Fn(&mut CertificateParams)) -> (u16, Seen) {
+        self.answering(name, change, |_| {
+            b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+                .to_vec()
+        })
+    }
+
+    /// HTTPS that writes down what it is asked, and answers with what is made of it.
+    pub(crate) fn answering(
+        &self,
+        name: &str,
+        change: impl Fn(&mut CertificateParams),
+        answer: impl Fn(&str) -> Vec<u8> + Clone + Send + 'static,
+    ) -> (u16, Seen) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.use_authority_key_identifier_extension = true;
         change(&mut params);
@@ -88,9 +101,7 @@ impl Authority {
             let mut bytes = [0; 8192];
             if let Ok(count @ 1..) = stream.read(&mut bytes) {
                 log.add(&bytes[..count]);
-                let _ = stream.write_all(
-                    b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
-                );
+                let _ = stream.write_all(&answer(&String::from_utf8_lossy(&bytes[..count])));
                 stream.conn.send_close_notify();
                 let _ = stream.flush();
             }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Answer, Call, Entry, Handled, Hints, Toolset, data, parse, spec};
-use crate::runs::{ErrorReport, FileReport};
+use crate::runs::ErrorReport;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -20,7 +20,10 @@ struct UploadAnswer {
     reused: bool,
     media_type: String,
     bytes: u64,
+    /// Of the local file.
     sha256: String,
+    /// True when EXIF, GPS and other metadata of the picture were left out.
+    stripped: bool,
     message: String,
 }
 
@@ -41,17 +44,22 @@ pub(super) fn upload_file() -> Entry {
 async fn upload(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
     let args = parse::<UploadFileArgs>(arguments)?;
     let sent = call.runs.upload(&args.path).await.map_err(|error| error.report())?;
-    let facts = FileReport::from(&sent.local);
+    let path = sent.path.display();
+    let metadata = match sent.stripped {
+        true => " Its metadata (such as EXIF and GPS) was taken out first.",
+        false => "",
+    };
     let message = match sent.reused {
-        true => format!("{} lies at Layer already.", facts.path),
-        false => format!("{} was uploaded.", facts.path),
+        true => format!("{path} lies at Layer already.{metadata}"),
+        false => format!("{path} was uploaded.{metadata}"),
     };
     data(&UploadAnswer {
         file_id: sent.file.to_string(),
         reused: sent.reused,
-        media_type: facts.media_type,
-        bytes: facts.bytes,
-        sha256: facts.sha256,
+        media_type: sent.media_type.to_string(),
+        bytes: sent.bytes,
+        sha256: sent.sha256,
+        stripped: sent.stripped,
         message,
     })
 }
