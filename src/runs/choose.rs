@@ -15,13 +15,12 @@ pub(super) struct Choice {
     pub(super) reason: String,
 }
 
-/// Chooses among the workspace's models, which are in Layer's order of recommendation: the named
-/// one, or all that suit, the best first.
+/// Chooses among the workspace's models, which are in Layer's order of recommendation.
 ///
 /// # Errors
 /// [`RunError::ModelNotFound`] when nothing has the name or serves the use case,
 /// [`RunError::Argument`] when no model, or not the named one, can do what is asked for.
-pub(super) fn choose(request: &AssetRequest, models: &[Model]) -> Result<Vec<Choice>, RunError> {
+pub(super) fn choose(request: &AssetRequest, models: &[Model]) -> Result<Choice, RunError> {
     if let Some(use_case) = request.use_case
         && use_case.needs_a_file()
         && request.references.is_empty()
@@ -36,7 +35,7 @@ pub(super) fn choose(request: &AssetRequest, models: &[Model]) -> Result<Vec<Cho
         });
     }
     match &request.model {
-        Some(name) => by_name(request, name, models).map(|choice| vec![choice]),
+        Some(name) => by_name(request, name, models),
         None => by_use_case(request, request.use_case.unwrap_or_default(), models),
     }
 }
@@ -110,34 +109,29 @@ fn by_use_case(
     request: &AssetRequest,
     use_case: UseCase,
     models: &[Model],
-) -> Result<Vec<Choice>, RunError> {
+) -> Result<Choice, RunError> {
     let mut suited: Vec<(u8, &Model)> =
         models.iter().filter_map(|model| Some((model.suits(use_case)?, model))).collect();
     // Stable: within one rank Layer's order stands.
     suited.sort_by_key(|(rank, _)| *rank);
     let wishes = request.wishes();
-    let able = suited.iter().filter(|(_, model)| wishes.iter().all(|wish| wish.is_met_by(model)));
-    let with: Vec<&str> = wishes.iter().map(|wish| wish.argument).collect();
-    let can = match with.as_slice() {
-        [] => String::new(),
-        some => format!(" that takes {}", some.join(" and ")),
-    };
-    let place = |index: usize| match index {
-        0 => "Layer's first".to_owned(),
-        index => format!("Layer's choice {}", index + 1),
-    };
-    let choices: Vec<Choice> = able
-        .enumerate()
-        .map(|(index, (_, model))| Choice {
-            model: (*model).clone(),
-            modality: model.modality.unwrap_or(use_case.modality()),
-            reason: format!("{} for {}{can}", place(index), use_case.as_str()),
-        })
-        .collect();
-    match choices.as_slice() {
-        [_, ..] => Ok(choices),
-        [] if suited.is_empty() => Err(RunError::NoModelFor { use_case: use_case.as_str() }),
-        [] => Err(RunError::Argument {
+    let able = suited.iter().find(|(_, model)| wishes.iter().all(|wish| wish.is_met_by(model)));
+    match able {
+        Some((_, model)) => {
+            let with: Vec<&str> = wishes.iter().map(|wish| wish.argument).collect();
+            let can = if with.is_empty() {
+                String::new()
+            } else {
+                format!(" that takes {}", with.join(" and "))
+            };
+            Ok(Choice {
+                model: (*model).clone(),
+                modality: model.modality.unwrap_or(use_case.modality()),
+                reason: format!("Layer's first for {}{can}", use_case.as_str()),
+            })
+        }
+        None if suited.is_empty() => Err(RunError::NoModelFor { use_case: use_case.as_str() }),
+        None => Err(RunError::Argument {
             field: wishes.first().map_or("use_case", |wish| wish.argument),
             message: format!(
                 "no model of this workspace for {} lists {}",
@@ -237,10 +231,7 @@ mod tests {
             model("a", "Alpha", &["text_to_image"]),
             model("b", "Beta", &["text_to_image", "transparency"]),
         ];
-        let taken = |request: &AssetRequest| {
-            let choices = choose(request, &models).unwrap();
-            choices.first().unwrap().model.id.to_string()
-        };
+        let taken = |request: &AssetRequest| choose(request, &models).unwrap().model.id.to_string();
         assert_eq!(taken(&request(None)), "a");
         assert_eq!(taken(&request(Some("b"))), "b");
         assert_eq!(taken(&request(Some("alpha"))), "a");

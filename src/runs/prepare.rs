@@ -12,9 +12,7 @@ use super::references::{self, Found};
 use super::request::AssetRequest;
 use super::{Connection, Runs, api};
 use crate::journal::Fingerprint;
-use crate::layer::{
-    CreativeUnits, FileId, Modality, Order, Price, Reference, StyleId, WorkspaceId,
-};
+use crate::layer::{FileId, Modality, Order, Price, Reference, StyleId, WorkspaceId};
 
 /// A request with all that must be known before it may be bought.
 pub(super) struct Prepared {
@@ -29,8 +27,6 @@ pub(super) struct Prepared {
     pub(super) modality: Modality,
     /// What was chosen and why, as a sentence.
     pub(super) chosen: String,
-    /// How many other models would do as well.
-    pub(super) others: usize,
 }
 
 /// What an order goes by, and where it belongs in it.
@@ -58,26 +54,14 @@ impl Prepared {
         };
         if unpriced { format!("{} {UNPRICED}", self.chosen) } else { self.chosen.clone() }
     }
-
-    /// Says which model this one stands in for, and what that one would have cost.
-    pub(super) fn instead_of(mut self, dear: Option<(String, CreativeUnits)>) -> Self {
-        if let Some((name, price)) = dear {
-            self.chosen = format!(
-                "{} `{name}` would cost {price}, which is beyond the user's limit.",
-                self.chosen
-            );
-        }
-        self
-    }
 }
 
 impl Runs {
-    /// Prepares what is wanted, with the nth of the models that suit it.
-    pub(super) async fn prepare(&self, wanted: &Wanted, nth: usize) -> Result<Prepared, RunError> {
+    pub(super) async fn prepare(&self, wanted: &Wanted) -> Result<Prepared, RunError> {
         let connection = self.connection().await?;
         let workspace = self.workspace(&connection).await?;
         match wanted {
-            Wanted::Asset(request) => self.prepare_asset(request, nth, connection, workspace).await,
+            Wanted::Asset(request) => self.prepare_asset(request, connection, workspace).await,
             Wanted::Workflow(wish) => self.prepare_workflow(wish, connection, workspace).await,
         }
     }
@@ -85,21 +69,17 @@ impl Runs {
     async fn prepare_asset(
         &self,
         request: &AssetRequest,
-        nth: usize,
         connection: Arc<Connection>,
         workspace: WorkspaceId,
     ) -> Result<Prepared, RunError> {
         let models = self.catalogue(&connection, &workspace).await?;
-        let choices = match choose(request, &models) {
+        let choice = match choose(request, &models) {
             Err(RunError::ModelNotFound { asked, near }) => {
                 let style = self.style_of(request, &connection).await?;
-                vec![style.ok_or(RunError::ModelNotFound { asked, near })?]
+                style.ok_or(RunError::ModelNotFound { asked, near })?
             }
-            choices => choices?,
+            choice => choice?,
         };
-        let others = choices.len().saturating_sub(1);
-        let choice = choices.into_iter().nth(nth.min(others));
-        let choice = choice.ok_or(RunError::NoModelFor { use_case: "this" })?;
         let inference = request.inference(&choice)?;
         let found = self.find(&request.references).await?;
         let mask = match &request.mask {
@@ -128,7 +108,6 @@ impl Runs {
             chosen: format!("Model `{}` ({}).", model.id, choice.reason),
             name: model.name.clone(),
             modality: choice.modality,
-            others,
         })
     }
 

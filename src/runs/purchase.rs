@@ -24,8 +24,6 @@ use crate::layer::{ApiErrorKind, CreativeUnits, InferenceRequest, Order, Price, 
 const SAME_REQUEST: SignedDuration = SignedDuration::from_hours(24);
 /// How long a quoted price holds.
 const QUOTE: SignedDuration = SignedDuration::from_mins(15);
-/// So many models are asked for their price where the best is beyond the user's limit.
-const MOST_MODELS: usize = 5;
 
 /// What somebody wants to buy.
 #[derive(Clone, Debug)]
@@ -186,21 +184,17 @@ impl Runs {
         }
     }
 
-    /// Finds out what would be bought and for how much. Where nobody named the model and the best
-    /// one is beyond the user's limit, the next one within it is taken; a model that is gone is
-    /// looked up again.
+    /// Finds out what would be bought and for how much. A model that is gone is looked up again:
+    /// catalogues change while a process lives.
     async fn settle(
         &self,
         wanted: &Wanted,
         since: Option<Timestamp>,
         deadline: tokio::time::Instant,
     ) -> Result<Settled, (RunError, Option<(Arc<Connection>, WorkspaceId)>)> {
-        let limits = &self.inner.settings.limits;
-        let ceiling = limits.run.map_or(limits.confirm_above, |run| run.min(limits.confirm_above));
-        let mut best: Option<(Box<Prepared>, Price)> = None;
-        let (mut nth, mut looked_again) = (0, false);
+        let mut looked_again = false;
         loop {
-            let prepared = within(deadline, self.prepare(wanted, nth)).await;
+            let prepared = within(deadline, self.prepare(wanted)).await;
             let prepared = Box::new(prepared.map_err(|error| (error, None))?);
             let at = || Some((prepared.connection.clone(), prepared.workspace.clone()));
             if let Some(since) = since {
@@ -213,33 +207,16 @@ impl Runs {
                     return Ok(Settled::Same(Box::new(job)));
                 }
             }
-            let price = match within(deadline, self.price(&prepared)).await {
-                Err(RunError::Layer { source }) if source.kind == ApiErrorKind::ModelNotFound => {
+            match within(deadline, self.price(&prepared)).await {
+                Ok(price) => return Ok(Settled::New(prepared, price)),
+                Err(RunError::Layer { source })
+                    if source.kind == ApiErrorKind::ModelNotFound && !looked_again =>
+                {
                     self.forget_catalogue().await;
-                    if looked_again {
-                        return Err((RunError::Layer { source }, at()));
-                    }
                     looked_again = true;
-                    continue;
                 }
                 Err(error) => return Err((error, at())),
-                Ok(price) => price,
-            };
-            if price.estimated <= ceiling {
-                let instead = best.map(|(dear, price)| (dear.name.clone(), price.estimated));
-                return Ok(Settled::New(Box::new(prepared.instead_of(instead)), price));
             }
-            let others = prepared.others;
-            best.get_or_insert((prepared, price));
-            nth += 1;
-            if nth > others.min(MOST_MODELS - 1) {
-                break;
-            }
-        }
-        // All are beyond it: the best is refused with its price.
-        match best {
-            Some((prepared, price)) => Ok(Settled::New(prepared, price)),
-            None => Err((RunError::TooSlow, None)),
         }
     }
 

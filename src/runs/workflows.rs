@@ -68,7 +68,6 @@ impl Runs {
             chosen: format!("Workflow `{name}`."),
             name,
             modality: workflow.modality.unwrap_or(Modality::Text),
-            others: 0,
         })
     }
 }

@@ -32,3 +32,4 @@ mod tidy;
 mod tls;
 #[cfg(target_os = "linux")]
 mod wizard;
+mod workflows;
