@@ -1,6 +1,6 @@
 //! The sandbox: an offline Layer inside the program.
 //!
-//! It answers like Layer's REST API as far as that is publicly known, makes real files (pictures,
+//! It answers like Layer's REST and GraphQL APIs as far as that is publicly known, makes real files (pictures,
 //! sound, meshes, video) without any model, and keeps workspaces, runs and uploads in a state
 //! directory that several processes can share. It is what `layer-mcp --sandbox` talks to, what
 //! the tests talk to, and with [`Fault`]s it misbehaves by name.
@@ -8,6 +8,7 @@
 //! In reading order:
 //! - `server`: three TLS listeners on loopback, for the API, for media and for storage;
 //! - `api`, `inferences`, `workflows`, `uploads`, `downloads`: what they answer;
+//! - `graphql`, `styles`: the GraphQL endpoint beside them, and what only it makes;
 //! - `request`, `plan`, `models`, `catalogue`, `guidance`: what is asked, and what a model makes
 //!   of it;
 //! - `runs`, `state`, `money`, `clock`: runs on a clock, and what they cost;
@@ -45,6 +46,7 @@ mod clock;
 mod downloads;
 mod faults;
 mod fields;
+mod graphql;
 mod guidance;
 mod inferences;
 mod media;
@@ -55,6 +57,7 @@ mod request;
 mod runs;
 mod server;
 mod state;
+mod styles;
 mod tls;
 mod uploads;
 mod workflows;

@@ -113,6 +113,23 @@ impl ApiError {
         response
     }
 
+    /// Type, code, title and message of the error member of a GraphQL answer.
+    pub(super) fn member(&self) -> (&'static str, &'static str, &'static str, String) {
+        let (status, code, message) = match self {
+            Self::Coded { status, code, message, .. } => (*status, *code, message.clone()),
+            Self::Invalid(details) => {
+                let text: Vec<_> = details.iter().map(Detail::line).collect();
+                (StatusCode::BAD_REQUEST, "BAD_REQUEST", text.join("; "))
+            }
+            Self::Dropped => (StatusCode::BAD_GATEWAY, "DROPPED", String::new()),
+        };
+        (graphql_type(status), code, status.canonical_reason().unwrap_or("Error"), message)
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
+    }
+
     fn add_retry_after(&self, response: &mut Response) {
         if let Self::Coded { retry_after: Some(seconds), .. } = self {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));

@@ -1,5 +1,5 @@
-//! The REST routes: workspaces, models, inferences, workflows and
-//! upload URLs (Layer REST reference). Paths that the reference does not have answer 404.
+//! The routes: workspaces, models, inferences, workflows and upload URLs (Layer REST reference),
+//! and beside them GraphQL. Paths that the reference does not have answer 404.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use super::fields::{Detail, Fields};
 use super::models::{Model, ModelForm};
 use super::runs::settle;
 use super::state::Workspace;
-use super::{App, inferences, server, uploads, workflows};
+use super::{App, graphql, inferences, server, uploads, workflows};
 
 /// The answer of a handler.
 pub(super) type Answer = Result<Json<Value>, ApiError>;
 
-/// The routes below `/api/v1`.
+/// The routes below `/api/v1`, and the GraphQL endpoint at its two addresses.
 pub(super) fn router(app: Arc<App>) -> Router {
     let workspace = Router::new()
         .route("/", get(one_workspace))
@@ -52,6 +52,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/api/v1/workspaces", get(workspaces))
         .nest("/api/v1/workspaces/{workspace_id}", workspace)
+        .route("/graphql", post(graphql::answer))
+        .route("/", post(graphql::answer))
         .fallback(async || ApiError::not_found("Path"))
         .method_not_allowed_fallback(async || {
             let message = "Method Not Allowed";

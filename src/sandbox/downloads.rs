@@ -102,7 +102,7 @@ pub(super) async fn answer(app: &App, parts: &Parts) -> Response {
 }
 
 /// The file of a path, when workspace and name fit too.
-async fn file_of(app: &App, path: &str) -> Result<Option<StoredFile>, sqlx::Error> {
+pub(super) async fn file_of(app: &App, path: &str) -> Result<Option<StoredFile>, sqlx::Error> {
     let parts: Vec<_> = path.split('/').collect();
     let ["", "workspaces", workspace, "files", id, name] = parts.as_slice() else {
         return Ok(None);

@@ -93,6 +93,15 @@ faults! {
     ModelsCamelCase "models_camel_case" "capabilities are a list of camelCase names";
     ModelsIdField "models_id_field" "a model has `id` instead of `model_id`";
     TotalCountNull "total_count_null" "total_count is always null";
+    GraphqlError "graphql_error" "a GraphQL request answers top-level errors and no data";
+    GraphqlDomainError "graphql_domain_error" "a GraphQL operation answers the Error member INTERNAL_SERVER_ERROR";
+    GraphqlForbidden "graphql_forbidden" "a GraphQL operation answers the Error member FORBIDDEN_ERROR";
+    GraphqlUnknownEnum "graphql_unknown_enum" "GraphQL statuses and plan tiers read HIBERNATING, which the schema does not have";
+    GraphqlFieldGone "graphql_field_gone" "GraphQL does not know planTier, autoCaption and trainingReadinessErrors any more";
+    GraphqlParametersString "graphql_parameters_string" "GraphQL inference parameters come as a JSON string";
+    WorkflowOutputsObject "workflow_outputs_object" "workflow outputs are an object of lists of files by output name";
+    WorkflowOutputsIds "workflow_outputs_ids" "workflow outputs are an object of lists of bare file ids by output name";
+    WorkflowPathsOther "workflow_paths_other" "workflows are priced at .../runs/estimate and started at .../execute, their usual paths answer 404";
     SlowAnswers "slow_answers" "every API answer takes two seconds of real time";
 }
 

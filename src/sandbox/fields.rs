@@ -21,6 +21,12 @@ impl Detail {
         Self::new(&["body", field], format!("Value error, {}", msg.into()), "value_error")
     }
 
+    /// The complaint in one line of text.
+    pub(super) fn line(&self) -> String {
+        let place = self.loc.last().and_then(Value::as_str).unwrap_or_default();
+        format!("{place}: {}", self.msg)
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({ "loc": self.loc, "msg": self.msg, "type": self.kind })
     }

@@ -8,7 +8,6 @@ use axum::extract::{Path, State};
 use axum::response::Json;
 use serde_json::{Map, Value, json};
 
-use super::App;
 use super::answers::ApiError;
 use super::api::{Answer, json_body, workspace};
 use super::clock::date_time;
@@ -20,6 +19,8 @@ use super::plan::Plan;
 use super::request::{BodyForm, InferenceRequest};
 use super::runs::{Kind, NewRun, Outcome, Phase, Run, Session, Terms};
 use super::state::{StoredFile, Workspace};
+use super::styles::Chosen;
+use super::{App, styles};
 
 pub(super) async fn estimate(
     State(app): State<Arc<App>>,
@@ -28,8 +29,8 @@ pub(super) async fn estimate(
 ) -> Answer {
     let workspace = workspace(&app, &workspace_id).await?;
     refuse_request(&app)?;
-    let (model, request) = read(&app, &workspace, &body, true)?;
-    let plan = Plan::estimate(model, &request)?;
+    let (chosen, request) = read(&app, &workspace, &body, true).await?;
+    let plan = Plan::estimate(chosen.model, &request)?;
     Ok(Json(Value::Object(priced(plan.price, &workspace))))
 }
 
@@ -51,31 +52,9 @@ pub(super) async fn execute(
 ) -> Answer {
     let workspace = workspace(&app, &workspace_id).await?;
     refuse_start(&app)?;
-    let (model, request) = read(&app, &workspace, &body, false)?;
-    let mut files = Vec::new();
-    for guidance in &request.guidance_files {
-        files.push(usable_file(&app, &workspace, &guidance.file_id, "guidance_files").await?);
-    }
-    if let Some(mask) = &request.mask {
-        usable_file(&app, &workspace, mask, "mask").await?;
-    }
-    let plan = Plan::execute(model, &request, &files)?;
-    let slower = if request.guidance_files.is_empty() { 0 } else { 1_000 };
-    let new = NewRun {
-        workspace: workspace.id,
-        kind: Kind::Inference,
-        subject: model.id.to_owned(),
-        video: model.modality == Modality::Video,
-        artifacts: plan.artifacts(model, &request),
-        normalized: plan.normalized(),
-        estimated: plan.price,
-        price: plan.price,
-        lasts_ms: Some(model.run_ms + slower),
-        poll_ms: model.poll_ms,
-        outcome: plan.outcome,
-        session: request.session_name.map(Session::Name),
-    };
-    let run = start(&app, new).await?;
+    let (chosen, request) = read(&app, &workspace, &body, false).await?;
+    let session = request.session_name.clone().map(Session::Name);
+    let run = begin(&app, &workspace, &chosen, &request, session).await?;
     Ok(Json(json!({
         "inference_id": run.id,
         "status": word(&app, &run, Phase::Running(0.0)),
@@ -85,6 +64,45 @@ pub(super) async fn execute(
         "session_id": run.session,
         "normalized_parameters": run.normalized,
     })))
+}
+
+/// Plans what a request asks of a model, and starts it.
+pub(super) async fn begin(
+    app: &App,
+    workspace: &Workspace,
+    chosen: &Chosen,
+    request: &InferenceRequest,
+    session: Option<Session>,
+) -> Result<Run, ApiError> {
+    let model = chosen.model;
+    let mut files = Vec::new();
+    for guidance in &request.guidance_files {
+        files.push(usable_file(app, workspace, &guidance.file_id, "guidance_files").await?);
+    }
+    if let Some(mask) = &request.mask {
+        usable_file(app, workspace, mask, "mask").await?;
+    }
+    let plan = Plan::execute(model, request, &files)?;
+    let slower = if request.guidance_files.is_empty() { 0 } else { 1_000 };
+    let mut artifacts = plan.artifacts(model, request);
+    for artifact in &mut artifacts {
+        artifact.model.clone_from(&chosen.id);
+    }
+    let new = NewRun {
+        workspace: workspace.id.clone(),
+        kind: Kind::Inference,
+        subject: chosen.id.clone(),
+        video: model.modality == Modality::Video,
+        artifacts,
+        normalized: plan.normalized(),
+        estimated: plan.price,
+        price: plan.price,
+        lasts_ms: Some(model.run_ms + slower),
+        poll_ms: model.poll_ms,
+        outcome: plan.outcome,
+        session,
+    };
+    start(app, new).await
 }
 
 pub(super) async fn poll(
@@ -237,20 +255,29 @@ pub(super) fn refuse_request(app: &App) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn read(
+async fn read(
     app: &App,
     workspace: &Workspace,
     body: &Bytes,
     estimate: bool,
-) -> Result<(&'static Model, InferenceRequest), ApiError> {
+) -> Result<(Chosen, InferenceRequest), ApiError> {
     let form = BodyForm { nested: app.faults.strikes(Fault::NestedBody), estimate };
     let request = InferenceRequest::read(&json_body(body)?, form)?;
-    let model = Model::find(&request.model_id)
-        .ok_or_else(|| ApiError::model_not_found(&request.model_id))?;
+    let chosen = choose(app, workspace, &request.model_id).await?;
+    Ok((chosen, request))
+}
+
+/// The model of an id, or the one behind the style of that id, when the workspace may use it.
+pub(super) async fn choose(app: &App, workspace: &Workspace, id: &str) -> Result<Chosen, ApiError> {
+    let chosen = match Model::find(id) {
+        Some(model) => Chosen { model, id: model.id.to_owned() },
+        None => styles::chosen(app, workspace, id).await?,
+    };
+    let model = chosen.model;
     if model.modality == Modality::ThreeD && !workspace.three_d {
         return Err(ApiError::feature_disabled(model.modality.word()));
     }
-    Ok((model, request))
+    Ok(chosen)
 }
 
 /// A file of this workspace whose bytes are there.
@@ -280,6 +307,9 @@ fn word(app: &App, run: &Run, phase: Phase) -> String {
         (Kind::Workflow, Phase::Running(_)) => "running",
         (Kind::Workflow, Phase::Complete) => "success",
         (Kind::Workflow, Phase::Failed { .. }) => "failure",
+        (Kind::Training, Phase::Running(_)) => "building",
+        (Kind::Training, Phase::Complete) => "complete",
+        (Kind::Training, Phase::Failed { .. }) => "failed",
         (_, Phase::Cancelled) => "cancelled",
     };
     let other = match phase {
@@ -344,10 +374,11 @@ async fn outputs(app: &App, run: &Run) -> Result<(&'static str, Value), ApiError
     Ok((name, items.into()))
 }
 
-fn output(app: &App, file: &StoredFile) -> Value {
+/// Where a file is fetched.
+pub(super) fn url(app: &App, file: &StoredFile) -> String {
     let strikes = |fault| app.faults.strikes(fault);
     let path = format!("/workspaces/{}/files/{}/{}", file.workspace, file.id, file.name);
-    let url = if strikes(Fault::UrlFileScheme) {
+    if strikes(Fault::UrlFileScheme) {
         "file:///etc/passwd".to_owned()
     } else if strikes(Fault::UrlHttp) {
         format!("{}{path}", app.media_url.replacen("https:", "http:", 1))
@@ -357,7 +388,12 @@ fn output(app: &App, file: &StoredFile) -> Value {
         format!("https://media.app.layer.ai.example.com{path}")
     } else {
         format!("{}{path}", app.media_url)
-    };
+    }
+}
+
+pub(super) fn output(app: &App, file: &StoredFile) -> Value {
+    let url = url(app, file);
+    let strikes = |fault| app.faults.strikes(fault);
     let field = if strikes(Fault::OutputDownloadUrl) { "download_url" } else { "url" };
     let mut item = Map::from_iter([
         ("file_id".to_owned(), file.id.clone().into()),

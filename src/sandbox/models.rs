@@ -148,7 +148,7 @@ pub(super) enum Price {
 }
 
 /// One base model.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) id: &'static str,
     pub(super) name: &'static str,

@@ -290,6 +290,8 @@ mod tests {
             size: Some((8, 8)),
             ready: true,
             label: None,
+            created: 0,
+            run: None,
         };
         let price = Plan::estimate(model, &request).unwrap().price;
         assert_eq!(price.json(), 0.6);

@@ -14,11 +14,23 @@ use super::state::{Store, Workspace};
 const STARTS_A_MINUTE: i64 = 60;
 const VIDEO_STARTS_A_MINUTE: i64 = 30;
 
-/// The two kinds of runs.
+/// The kinds of runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Inference,
     Workflow,
+    /// Of a style; it has no outputs.
+    Training,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Inference => "inference",
+            Self::Workflow => "workflow",
+            Self::Training => "training",
+        }
+    }
 }
 
 /// How a run will end.
@@ -103,6 +115,14 @@ impl Session {
     }
 }
 
+/// What runs are looked up by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Column {
+    Id,
+    Workspace,
+    Session,
+}
+
 /// Why a start was refused.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -141,6 +161,10 @@ pub(super) struct Run {
     pub(super) due: Option<i64>,
     pub(super) outcome: Outcome,
     pub(super) session: Option<String>,
+    /// What it makes, with prompt and seed.
+    pub(super) artifacts: Vec<Artifact>,
+    /// Whether its user wants to see it no more.
+    pub(super) deleted: bool,
 }
 
 impl Run {
@@ -181,7 +205,7 @@ impl Run {
         }
         let session = match new.session {
             Some(Session::Id(id)) => Some(id),
-            Some(Session::Name(name)) => Some(session(&mut tx, &new.workspace, &name).await?),
+            Some(Session::Name(name)) => Some(session(&mut tx, &new.workspace, &name, now).await?),
             None => None,
         };
         let run = Self {
@@ -197,16 +221,15 @@ impl Run {
             due: new.lasts_ms.map(|ms| now.saturating_add(ms.max(1))),
             outcome: new.outcome,
             session,
+            artifacts: new.artifacts,
+            deleted: false,
         };
-        let artifacts = serde_json::to_string(&new.artifacts)
+        let artifacts = serde_json::to_string(&run.artifacts)
             .map_err(|error| sqlx::Error::Encode(error.into()))?;
-        sqlx::query("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)")
+        sqlx::query("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)")
             .bind(&run.id)
             .bind(&run.workspace)
-            .bind(match run.kind {
-                Kind::Inference => "inference",
-                Kind::Workflow => "workflow",
-            })
+            .bind(run.kind.word())
             .bind(&run.subject)
             .bind(new.video)
             .bind(artifacts)
@@ -247,6 +270,53 @@ impl Run {
         Ok(run.filter(|run| run.kind == kind))
     }
 
+    /// Runs of any kind by a condition on the table, newest first.
+    pub(super) async fn all(
+        store: &Store,
+        column: Column,
+        value: &str,
+        now_ms: i64,
+    ) -> Result<Vec<Self>, sqlx::Error> {
+        settle(store, now_ms).await?;
+        let statement = match column {
+            Column::Id => "SELECT * FROM runs WHERE id = ?",
+            Column::Workspace => "SELECT * FROM runs WHERE workspace = ? ORDER BY created DESC, id",
+            Column::Session => "SELECT * FROM runs WHERE session = ? ORDER BY created DESC, id",
+        };
+        let rows = sqlx::query(statement).bind(value).fetch_all(store.pool()).await?;
+        rows.iter().map(Self::from_row).collect()
+    }
+
+    /// Brings a run that would complete to its end now; `None` when it would not.
+    pub(super) async fn at_once(
+        mut self,
+        store: &Store,
+        now_ms: i64,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        if self.due.is_none() || self.outcome != Outcome::Complete {
+            return Ok(None);
+        }
+        let mut tx = store.write().await?;
+        sqlx::query("UPDATE runs SET due = ? WHERE id = ? AND settled = 0")
+            .bind(now_ms)
+            .bind(&self.id)
+            .execute(&mut *tx)
+            .await?;
+        settle_due(&mut tx, now_ms).await?;
+        tx.commit().await?;
+        self.due = Some(now_ms);
+        Ok(Some(self))
+    }
+
+    /// Hides the run from lists.
+    pub(super) async fn delete(&self, store: &Store) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE runs SET deleted = 1 WHERE id = ?")
+            .bind(&self.id)
+            .execute(store.pool())
+            .await
+            .map(drop)
+    }
+
     /// Cancels what still runs and releases its reservation. A run that has ended stays as it is.
     pub(super) async fn cancel(&self, store: &Store, now_ms: i64) -> Result<(), sqlx::Error> {
         let mut tx = store.write().await?;
@@ -268,7 +338,10 @@ impl Run {
         Ok(Self {
             id: row.try_get("id")?,
             workspace: row.try_get("workspace")?,
-            kind: if kind == "workflow" { Kind::Workflow } else { Kind::Inference },
+            kind: [Kind::Workflow, Kind::Training]
+                .into_iter()
+                .find(|known| known.word() == kind)
+                .unwrap_or(Kind::Inference),
             subject: row.try_get("subject")?,
             normalized: serde_json::from_str(normalized).unwrap_or_default(),
             estimated: CreativeUnits::from_micros(row.try_get("estimated")?),
@@ -278,6 +351,9 @@ impl Run {
             due: row.try_get("due")?,
             outcome: Outcome::parse(row.try_get("outcome")?),
             session: row.try_get("session")?,
+            artifacts: serde_json::from_str(row.try_get("artifacts")?)
+                .map_err(|error| sqlx::Error::Decode(error.into()))?,
+            deleted: row.try_get("deleted")?,
         })
     }
 }
@@ -311,7 +387,7 @@ async fn settle_due(tx: &mut SqliteConnection, now_ms: i64) -> Result<(), sqlx::
                 .bind(&run.workspace)
                 .execute(&mut *tx)
                 .await?;
-            insert_outputs(tx, &run, row.try_get("artifacts")?).await?;
+            insert_outputs(tx, &run).await?;
         }
         sqlx::query("UPDATE runs SET settled = 1 WHERE id = ?")
             .bind(&run.id)
@@ -321,16 +397,10 @@ async fn settle_due(tx: &mut SqliteConnection, now_ms: i64) -> Result<(), sqlx::
     Ok(())
 }
 
-async fn insert_outputs(
-    tx: &mut SqliteConnection,
-    run: &Run,
-    artifacts: &str,
-) -> Result<(), sqlx::Error> {
-    let artifacts: Vec<Artifact> =
-        serde_json::from_str(artifacts).map_err(|error| sqlx::Error::Decode(error.into()))?;
+async fn insert_outputs(tx: &mut SqliteConnection, run: &Run) -> Result<(), sqlx::Error> {
     let namespace = Uuid::parse_str(&run.id).unwrap_or_default();
     let ended = run.due.unwrap_or(run.created);
-    for (position, artifact) in (0_i64..).zip(&artifacts) {
+    for (position, artifact) in (0_i64..).zip(&run.artifacts) {
         let id = Uuid::new_v5(&namespace, &position.to_le_bytes()).to_string();
         let stamp = file_stamp(ended);
         let name = format!("{}-{stamp}.{}", artifact.slug(), artifact.extension());
@@ -374,15 +444,17 @@ async fn judge_rate(tx: &mut SqliteConnection, video: bool, terms: Terms) -> Res
 }
 
 /// Finds the session of that exact name, or makes it.
-async fn session(
+pub(super) async fn session(
     tx: &mut SqliteConnection,
     workspace: &str,
     name: &str,
+    now_ms: i64,
 ) -> Result<String, sqlx::Error> {
-    sqlx::query("INSERT OR IGNORE INTO sessions VALUES (?, ?, ?)")
+    sqlx::query("INSERT OR IGNORE INTO sessions VALUES (?, ?, ?, ?)")
         .bind(Uuid::new_v4().to_string())
         .bind(workspace)
         .bind(name)
+        .bind(now_ms)
         .execute(&mut *tx)
         .await?;
     sqlx::query("SELECT id FROM sessions WHERE workspace = ? AND name = ?")

@@ -16,7 +16,7 @@ use super::money::CreativeUnits;
 pub(super) const WORKSPACE_ID: &str = "5a4db0c5-0000-4000-8000-000000000001";
 pub(super) const EMPTY_WORKSPACE_ID: &str = "5a4db0c5-0000-4000-8000-000000000002";
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE workspaces (
@@ -44,6 +44,22 @@ CREATE INDEX files_of_run ON files (run, position);
 CREATE TABLE uploads (
     file TEXT PRIMARY KEY, size INTEGER NOT NULL, signature TEXT NOT NULL,
     expires INTEGER NOT NULL, session TEXT, received INTEGER NOT NULL
+) STRICT;
+";
+
+/// What version 2 added: styles, and what the GraphQL endpoint tells of sessions and runs. A new
+/// state takes the same two steps as an old one.
+const SCHEMA_2: &str = "
+ALTER TABLE sessions ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE styles (
+    id TEXT PRIMARY KEY, workspace TEXT NOT NULL, name TEXT NOT NULL, description TEXT,
+    kind TEXT NOT NULL, content_type TEXT NOT NULL, visibility TEXT NOT NULL,
+    created INTEGER NOT NULL, updated INTEGER NOT NULL, run TEXT, deleted INTEGER NOT NULL
+) STRICT;
+CREATE TABLE style_files (
+    style TEXT NOT NULL, position INTEGER NOT NULL, file TEXT NOT NULL, caption TEXT,
+    caption_type TEXT, PRIMARY KEY (style, position)
 ) STRICT;
 ";
 
@@ -112,28 +128,35 @@ impl Store {
         drop(connection);
         let mut tx = self.write().await?;
         match version(&mut tx).await? {
-            0 => {}
+            0 => first(&mut tx).await?,
+            1 => {}
             SCHEMA_VERSION => return Ok(()),
             newer => return Err(StoreError::Newer(newer)),
         }
-        sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
-        for (id, slug, name, balance, three_d) in [
-            (WORKSPACE_ID, "sandbox-studio", "Sandbox Studio", 500_000_000_i64, true),
-            (EMPTY_WORKSPACE_ID, "sandbox-empty", "Sandbox without Creative Units", 0, false),
-        ] {
-            sqlx::query("INSERT INTO workspaces VALUES (?, ?, ?, ?, NULL, ?)")
-                .bind(id)
-                .bind(slug)
-                .bind(name)
-                .bind(balance)
-                .bind(three_d)
-                .execute(&mut *tx)
-                .await?;
-        }
-        sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *tx).await?;
+        sqlx::raw_sql(SCHEMA_2).execute(&mut *tx).await?;
+        sqlx::raw_sql("PRAGMA user_version = 2").execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// The tables of version 1, with the two workspaces.
+async fn first(tx: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
+    for (id, slug, name, balance, three_d) in [
+        (WORKSPACE_ID, "sandbox-studio", "Sandbox Studio", 500_000_000_i64, true),
+        (EMPTY_WORKSPACE_ID, "sandbox-empty", "Sandbox without Creative Units", 0, false),
+    ] {
+        sqlx::query("INSERT INTO workspaces VALUES (?, ?, ?, ?, NULL, ?)")
+            .bind(id)
+            .bind(slug)
+            .bind(name)
+            .bind(balance)
+            .bind(three_d)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
 }
 
 /// A process that turns on the write-ahead log has the file to itself for a moment, and SQLite
@@ -247,6 +270,9 @@ pub(super) struct StoredFile {
     /// An upload is usable only when all its bytes have arrived.
     pub(super) ready: bool,
     pub(super) label: Option<String>,
+    pub(super) created: i64,
+    /// The run that made it; `None` for an upload.
+    pub(super) run: Option<String>,
 }
 
 impl StoredFile {
@@ -266,6 +292,15 @@ impl StoredFile {
         rows.iter().map(Self::from_row).collect()
     }
 
+    /// All files of a workspace, newest first.
+    pub(super) async fn all(pool: &SqlitePool, workspace: &str) -> Result<Vec<Self>, sqlx::Error> {
+        let rows = sqlx::query("SELECT * FROM files WHERE workspace = ? ORDER BY created DESC, id")
+            .bind(workspace)
+            .fetch_all(pool)
+            .await?;
+        rows.iter().map(Self::from_row).collect()
+    }
+
     fn from_row(row: &sqlx::sqlite::SqliteRow) -> Result<Self, sqlx::Error> {
         let width: Option<u32> = row.try_get("width")?;
         let height: Option<u32> = row.try_get("height")?;
@@ -278,6 +313,38 @@ impl StoredFile {
             size: width.zip(height),
             ready: row.try_get("ready")?,
             label: row.try_get("label")?,
+            created: row.try_get("created")?,
+            run: row.try_get("run")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_state_of_version_one_keeps_its_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(folder.path().join("state.db"))
+            .create_if_missing(true);
+        let old = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+        let mut tx = old.begin().await.unwrap();
+        first(&mut tx).await.unwrap();
+        let more = "INSERT INTO sessions VALUES ('s', 'w', 'icons'); UPDATE workspaces SET balance \
+                    = 7; PRAGMA user_version = 1";
+        sqlx::raw_sql(more).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        old.close().await;
+
+        let store = Store::open(folder.path()).await.unwrap();
+        let row = sqlx::query("SELECT name, created FROM sessions").fetch_one(store.pool());
+        let row = row.await.unwrap();
+        assert_eq!((row.get::<&str, _>(0), row.get::<i64, _>(1)), ("icons", 0));
+        let mut connection = store.pool().acquire().await.unwrap();
+        assert_eq!(Workspace::all(&mut connection).await.unwrap()[0].balance.micros(), 7);
+        assert_eq!(version(&mut connection).await.unwrap(), SCHEMA_VERSION);
     }
 }

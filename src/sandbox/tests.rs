@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod faults;
+mod graphql;
 
 /// A sandbox on a driven clock, with a client that trusts only it.
 struct Bench {

@@ -20,6 +20,7 @@ mod downloads;
 mod edits;
 mod faults;
 mod files;
+mod library;
 mod money;
 mod projects;
 mod references;

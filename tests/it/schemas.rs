@@ -37,8 +37,9 @@ fn list(arguments: &[&str]) -> Vec<Value> {
     }
 }
 
+/// Every tool there is.
 fn tools() -> Vec<Value> {
-    list(&["serve"])
+    list(&["--toolsets", "all", "serve"])
 }
 
 fn names(tools: &[Value]) -> Vec<&str> {
@@ -167,12 +168,11 @@ fn a_tool_whose_answer_is_a_picture_has_no_output_schema_and_all_others_have() {
 
 #[test]
 fn the_list_is_sorted_and_always_the_same() {
-    let first = tools();
+    let first = list(&["serve"]);
     let names = names(&first);
     let mut sorted = names.clone();
     sorted.sort_unstable();
     assert_eq!(names, sorted);
-    assert!(names.len() <= 16);
 
     // In another process, in another era, a second time, and on the command line.
     let place = Place::new();
@@ -187,7 +187,7 @@ fn the_list_is_sorted_and_always_the_same() {
 
 #[test]
 fn read_only_shows_only_what_reads_and_takes_nothing_else() {
-    let all = tools();
+    let all = list(&["serve"]);
     let reading: Vec<&Value> =
         all.iter().filter(|tool| tool["annotations"]["readOnlyHint"] == true).collect();
     let shown = list(&["--read-only", "serve"]);
@@ -203,12 +203,33 @@ fn read_only_shows_only_what_reads_and_takes_nothing_else() {
 }
 
 #[test]
+fn toolsets_decide_what_is_offered() {
+    let offered = |sets: &str| {
+        let tools = list(&["--toolsets", sets, "serve"]);
+        names(&tools).into_iter().map(str::to_owned).collect::<BTreeSet<String>>()
+    };
+    let all = offered("all");
+    assert_eq!(offered("workflows"), ["list_workflows", "run_workflow"].map(str::to_owned).into());
+    assert_eq!(offered("history"), ["list_history".to_owned()].into());
+    assert_eq!(offered(" workflows, history,default"), all);
+    let default: BTreeSet<String> =
+        names(&list(&["serve"])).into_iter().map(str::to_owned).collect();
+    assert_eq!(offered("default"), default);
+    assert!(!default.contains("run_workflow") && default.contains("create_style"));
+    let refused = Place::new().run(&["--toolsets", "everything", "tools"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+}
+
+#[test]
 fn the_list_is_small() {
-    let tools = tools();
-    let mut seen_by_a_model = 0;
-    for tool in &tools {
+    for tool in tools() {
         let whole = tool.to_string().len();
         assert!(whole <= 3 * 1024, "{} has {whole} bytes", tool["name"]);
+    }
+    let tools = list(&["serve"]);
+    assert!(tools.len() <= 16, "{:?}", names(&tools));
+    let mut seen_by_a_model = 0;
+    for tool in &tools {
         let seen = json!({
             "name": tool["name"],
             "description": tool["description"],
@@ -228,7 +249,9 @@ fn the_list_is_small() {
 fn every_answer_fits_its_schema() {
     let tools = tools();
     let place = Place::new();
-    let mut client = place.connect();
+    let mut client =
+        crate::client::Client::new(place.command(&["--sandbox", "--toolsets", "all", "serve"]));
+    client.shake_hands(Revision::V2025_11_25);
     let mut told = BTreeSet::new();
     let mut check = |tool: &str, arguments: Value| {
         let answer = client.data(tool, arguments);
@@ -259,6 +282,18 @@ fn every_answer_fits_its_schema() {
     check("upload_file", json!({ "path": image }));
     check("remove_background", json!({ "image": image }));
     check("refine_image", json!({ "image": image, "prompt": "in blue" }));
+    check("describe_image", json!({ "image": image, "detail": "comprehensive" }));
+    check("describe_image", json!({ "image": running["job_id"], "detail": "comprehensive" }));
+    check("generate_prompt", json!({ "base_prompt": "a crate" }));
+    check("create_style", json!({ "name": "Crates", "references": [image] }));
+    check("list_styles", json!({}));
+    check("get_workspace_info", json!({ "usage": true }));
+    check("list_workflows", json!({}));
+    let inputs = json!({ "subject": "swords", "count": 1 });
+    check("run_workflow", json!({ "workflow": "Icon set", "inputs": inputs }));
+    for kind in ["runs", "files", "sessions"] {
+        check("list_history", json!({ "kind": kind }));
+    }
     let schemas = tools.iter().filter(|tool| tool.get("outputSchema").is_some());
     let with_schema: BTreeSet<String> =
         schemas.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
