@@ -46,6 +46,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/workflows/{workflow_id}", get(workflows::one))
         .route("/workflows/{workflow_id}/estimate", post(workflows::estimate))
         .route("/workflows/{workflow_id}/runs", post(workflows::execute))
+        .route("/workflows/{workflow_id}/runs/estimate", post(workflows::estimate_elsewhere))
+        .route("/workflows/{workflow_id}/execute", post(workflows::execute_elsewhere))
         .route("/workflows/{workflow_id}/runs/{run_id}", get(workflows::poll))
         .route("/workflows/{workflow_id}/runs/{run_id}/cancel", post(workflows::cancel))
         .route("/files/upload-url", post(uploads::url));

@@ -83,6 +83,21 @@ impl<'a> Fields<'a> {
         Some(text.to_owned())
     }
 
+    /// A list of one to so many texts.
+    pub(super) fn texts(&mut self, name: &str, most: usize) -> Vec<String> {
+        let Some(value) = self.raw(name) else { return Vec::new() };
+        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        let texts: Vec<String> =
+            items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect();
+        if !value.is_array() || texts.len() != items.len() {
+            self.complain(name, "Input should be a valid list of strings", "list_type");
+        } else if texts.is_empty() || texts.len() > most {
+            let msg = format!("List should have 1 to {most} items");
+            self.complain(name, msg, "too_long");
+        }
+        texts
+    }
+
     pub(super) fn choice(&mut self, name: &str, choices: &[&str]) -> Option<String> {
         let text = self.text(name, usize::MAX)?;
         if choices.contains(&text.as_str()) {

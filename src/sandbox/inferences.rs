@@ -13,6 +13,7 @@ use super::api::{Answer, json_body, workspace};
 use super::clock::date_time;
 use super::faults::Fault;
 use super::fields::Detail;
+use super::media::text;
 use super::models::{Modality, Model};
 use super::money::CreativeUnits;
 use super::plan::Plan;
@@ -358,6 +359,9 @@ fn poll_interval(app: &App, run: &Run) -> Value {
 async fn outputs(app: &App, run: &Run) -> Result<(&'static str, Value), ApiError> {
     let strikes = |fault| app.faults.strikes(fault);
     let files = StoredFile::of_run(app.store.pool(), &run.id).await?;
+    if run.kind == Kind::Workflow {
+        return Ok(("outputs", workflow_outputs(app, &files)));
+    }
     let mut items: Vec<_> = files.iter().map(|file| output(app, file)).collect();
     let name = if strikes(Fault::OutputsUnderFiles) {
         "files"
@@ -372,6 +376,45 @@ async fn outputs(app: &App, run: &Run) -> Result<(&'static str, Value), ApiError
         return Ok((name, items.swap_remove(0)));
     }
     Ok((name, items.into()))
+}
+
+/// A list of named files or values, or by the name of the output.
+fn workflow_outputs(app: &App, files: &[StoredFile]) -> Value {
+    let words = |file: &StoredFile| match file.content_type.as_str() {
+        "text/plain" => {
+            let artifact = file.artifact.as_deref().and_then(|it| serde_json::from_str(it).ok());
+            Some(artifact.as_ref().map(text).unwrap_or_default())
+        }
+        _ => None,
+    };
+    let by_name = |value: fn(&App, &StoredFile) -> Value| {
+        let mut named = Map::new();
+        for file in files {
+            let name = file.label.clone().unwrap_or_default();
+            match words(file) {
+                Some(text) => named.insert(name, text.into()),
+                None => {
+                    let list = named.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+                    if let Value::Array(list) = list {
+                        list.push(value(app, file));
+                    }
+                    None
+                }
+            };
+        }
+        Value::Object(named)
+    };
+    if app.faults.strikes(Fault::WorkflowOutputsObject) {
+        return by_name(output);
+    }
+    if app.faults.strikes(Fault::WorkflowOutputsIds) {
+        return by_name(|_, file| file.id.clone().into());
+    }
+    let item = |file: &StoredFile| match words(file) {
+        Some(text) => json!({ "name": file.label, "value": text }),
+        None => output(app, file),
+    };
+    files.iter().map(item).collect()
 }
 
 /// Where a file is fetched.

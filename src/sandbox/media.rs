@@ -141,6 +141,11 @@ pub(super) fn render<S: AsRef<[u8]>>(
     }
 }
 
+/// The words of an artifact that is words, without a look at its images.
+pub(super) fn text(artifact: &Artifact) -> String {
+    words(artifact, None)
+}
+
 fn words(artifact: &Artifact, image: Option<&image::DynamicImage>) -> String {
     let about = artifact.prompt.trim();
     match image {

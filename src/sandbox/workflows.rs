@@ -23,7 +23,7 @@ use super::money::CreativeUnits;
 use super::runs::{Kind, NewRun, Outcome, Phase, Run, Session};
 use super::state::Workspace;
 
-/// When both workflows were made and published.
+/// When the workflows were made and published.
 const PUBLISHED_MS: i64 = 1_780_000_000_000;
 const RUN_MS: i64 = 6_000;
 const POLL_MS: i64 = 2_000;
@@ -57,8 +57,14 @@ struct Input {
 enum Takes {
     Text,
     Choice(&'static [&'static str]),
-    Count { max: i64, default: i64 },
+    Count {
+        max: i64,
+        default: i64,
+    },
     ImageFile,
+    /// From one to so many.
+    ImageFiles(usize),
+    Flag,
 }
 
 const WORKFLOWS: &[Workflow] = &[
@@ -121,6 +127,58 @@ const WORKFLOWS: &[Workflow] = &[
         makes: Make::CutOut,
         unit: CreativeUnits::from_micros(200_000),
     },
+    Workflow {
+        id: "77f10a00-0000-4000-8000-000000000003",
+        name: "Lore writer",
+        description: "Writes a few lines of lore for what some images show.",
+        inputs: &[
+            Input {
+                name: "images",
+                display_name: "Images",
+                description: "What the lore is about.",
+                takes: Takes::ImageFiles(4),
+                required: true,
+            },
+            Input {
+                name: "tone",
+                display_name: "Tone",
+                description: "How it is told.",
+                takes: Takes::Choice(&["plain", "epic", "funny"]),
+                required: false,
+            },
+        ],
+        output: "lore",
+        output_description: "The lines.",
+        steps: &["Look at the images", "Write"],
+        makes: Make::Words,
+        unit: CreativeUnits::from_micros(50_000),
+    },
+    Workflow {
+        id: "77f10a00-0000-4000-8000-000000000004",
+        name: "Idle loop",
+        description: "Brings one image to life for two seconds.",
+        inputs: &[
+            Input {
+                name: "image",
+                display_name: "Image",
+                description: "The first frame.",
+                takes: Takes::ImageFile,
+                required: true,
+            },
+            Input {
+                name: "loop",
+                display_name: "Loop",
+                description: "Whether it ends as it began.",
+                takes: Takes::Flag,
+                required: false,
+            },
+        ],
+        output: "clip",
+        output_description: "The clip.",
+        steps: &["Animate"],
+        makes: Make::Video,
+        unit: CreativeUnits::from_micros(1_500_000),
+    },
 ];
 
 impl Workflow {
@@ -141,20 +199,32 @@ impl Workflow {
             "inputs": self.inputs.iter().map(Input::json).collect::<Vec<_>>(),
             "outputs": [{
                 "name": self.output,
-                "type": "image",
+                "type": self.kind(),
                 "description": self.output_description,
-                "value_schema": { "type": "array", "items": { "type": "string", "format": "uuid" } },
+                "value_schema": match self.makes {
+                    Make::Words => json!({ "type": "string" }),
+                    _ => json!({ "type": "array", "items": { "type": "string", "format": "uuid" } }),
+                },
                 "display_name": self.output,
             }],
-            "modality": "image",
+            "modality": self.kind(),
             "published_at": date_time(PUBLISHED_MS),
         })
+    }
+
+    /// What comes out.
+    const fn kind(&self) -> &'static str {
+        match self.makes {
+            Make::Words => "text",
+            Make::Video => "video",
+            _ => "image",
+        }
     }
 
     /// What is made of the inputs, after they have been looked at.
     fn read(&self, inputs: &Map<String, Value>) -> Result<Order, ApiError> {
         let mut fields = Fields::new(inputs, &["body", "inputs"]);
-        let mut order = Order { prompt: String::new(), count: 1, image: None };
+        let mut order = Order { prompt: String::new(), count: 1, images: Vec::new() };
         for input in self.inputs {
             if input.required {
                 fields.required(input.name, fields.raw(input.name));
@@ -168,7 +238,11 @@ impl Workflow {
                     let count = fields.whole(input.name, 1, max).unwrap_or(default);
                     order.count = u32::try_from(count).unwrap_or(1);
                 }
-                Takes::ImageFile => order.image = fields.text(input.name, 64),
+                Takes::ImageFile => order.images.extend(fields.text(input.name, 64)),
+                Takes::ImageFiles(most) => order.images = fields.texts(input.name, most),
+                Takes::Flag => {
+                    fields.flag(input.name);
+                }
             }
         }
         for name in inputs.keys() {
@@ -188,21 +262,32 @@ impl Workflow {
                 prompt: order.prompt.clone(),
                 seed,
                 index,
-                content_type: "image/png".to_owned(),
+                content_type: match self.makes {
+                    Make::Words => "text/plain",
+                    Make::Video => "video/mp4",
+                    _ => "image/png",
+                }
+                .to_owned(),
                 width: size.0,
                 height: size.1,
+                seconds: 2.0,
+                fps: 8,
                 transparent: true,
-                sources: order.image.iter().cloned().collect(),
+                sources: order.images.clone(),
                 label: Some(self.output.to_owned()),
                 ..Artifact::default()
             })
             .collect()
     }
 
-    fn steps(&self, phase: Phase) -> Value {
+    fn steps(&self, run: &Run, phase: Phase) -> Value {
         let whole = self.steps.len() as f64;
+        let lasts = run.due.map_or(RUN_MS, |due| due - run.created) as f64;
         let steps = (0_u32..).zip(self.steps).map(|(position, name)| {
             let position = f64::from(position);
+            let at = |position: f64| {
+                date_time(run.created.saturating_add((lasts * position / whole) as i64))
+            };
             let status = match phase {
                 Phase::Running(gone) if gone * whole >= position + 1.0 => "success",
                 Phase::Running(gone) if gone * whole >= position => "running",
@@ -211,7 +296,13 @@ impl Workflow {
                 Phase::Failed { .. } if position == 0.0 => "failure",
                 Phase::Failed { .. } | Phase::Cancelled => "cancelled",
             };
-            json!({ "name": name, "status": status })
+            let begun = matches!(status, "success" | "running" | "failure");
+            json!({
+                "name": name,
+                "status": status,
+                "started_at": begun.then(|| at(position)),
+                "completed_at": (status == "success").then(|| at(position + 1.0)),
+            })
         });
         steps.collect()
     }
@@ -231,6 +322,13 @@ impl Input {
             Takes::ImageFile => {
                 ("image", json!({ "type": "string", "format": "uuid" }), Value::Null)
             }
+            Takes::ImageFiles(most) => {
+                let each = json!({ "type": "string", "format": "uuid" });
+                let schema =
+                    json!({ "type": "array", "items": each, "minItems": 1, "maxItems": most });
+                ("image", schema, Value::Null)
+            }
+            Takes::Flag => ("boolean", json!({ "type": "boolean" }), false.into()),
         };
         json!({
             "name": self.name,
@@ -249,7 +347,7 @@ impl Input {
 struct Order {
     prompt: String,
     count: u32,
-    image: Option<String>,
+    images: Vec<String>,
 }
 
 impl Order {
@@ -292,6 +390,25 @@ pub(super) async fn estimate(
     Path((workspace_id, id)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer {
+    if app.faults.strikes(Fault::WorkflowPathsOther) {
+        return Err(ApiError::not_found("Path"));
+    }
+    priced_order(app, workspace_id, id, body).await
+}
+
+/// The price, at the path of the fault `workflow_paths_other`.
+pub(super) async fn estimate_elsewhere(
+    State(app): State<Arc<App>>,
+    Path((workspace_id, id)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer {
+    if !app.faults.strikes(Fault::WorkflowPathsOther) {
+        return Err(ApiError::not_found("Path"));
+    }
+    priced_order(app, workspace_id, id, body).await
+}
+
+async fn priced_order(app: Arc<App>, workspace_id: String, id: String, body: Bytes) -> Answer {
     let workspace = workspace(&app, &workspace_id).await?;
     refuse_request(&app)?;
     let workflow = Workflow::find(&id)?;
@@ -307,6 +424,25 @@ pub(super) async fn execute(
     Path((workspace_id, id)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer {
+    if app.faults.strikes(Fault::WorkflowPathsOther) {
+        return Err(ApiError::not_found("Path"));
+    }
+    started(app, workspace_id, id, body).await
+}
+
+/// The start, at the path of the fault `workflow_paths_other`.
+pub(super) async fn execute_elsewhere(
+    State(app): State<Arc<App>>,
+    Path((workspace_id, id)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer {
+    if !app.faults.strikes(Fault::WorkflowPathsOther) {
+        return Err(ApiError::not_found("Path"));
+    }
+    started(app, workspace_id, id, body).await
+}
+
+async fn started(app: Arc<App>, workspace_id: String, id: String, body: Bytes) -> Answer {
     let workspace = workspace(&app, &workspace_id).await?;
     refuse_start(&app)?;
     let workflow = Workflow::find(&id)?;
@@ -319,7 +455,7 @@ pub(super) async fn execute(
         workspace: workspace.id,
         kind: Kind::Workflow,
         subject: workflow.id.to_owned(),
-        video: false,
+        video: workflow.makes == Make::Video,
         artifacts: workflow.artifacts(&order, size),
         normalized: Value::Null,
         estimated: price,
@@ -360,7 +496,7 @@ pub(super) async fn cancel(
 
 async fn told(app: &App, run: &Run) -> Answer {
     let mut answer = described(app, run, "run_id").await?;
-    let steps = Workflow::find(&run.subject)?.steps(run.phase(app.clock.now_ms()));
+    let steps = Workflow::find(&run.subject)?.steps(run, run.phase(app.clock.now_ms()));
     answer.insert("steps".to_owned(), steps);
     answer.insert("estimated_price_creative_units".to_owned(), run.estimated.json());
     Ok(Json(answer.into()))
@@ -417,12 +553,13 @@ async fn image_size(
     workspace: &Workspace,
     order: &Order,
 ) -> Result<(u32, u32), ApiError> {
-    let Some(id) = &order.image else {
-        return Ok((256, 256));
-    };
-    let file = usable_file(app, workspace, id, "inputs").await?;
-    if !file.content_type.starts_with("image/") {
-        return Err(Detail::value("inputs", format!("file {id} is not an image")).into());
+    let mut size = None;
+    for id in &order.images {
+        let file = usable_file(app, workspace, id, "inputs").await?;
+        if !file.content_type.starts_with("image/") {
+            return Err(Detail::value("inputs", format!("file {id} is not an image")).into());
+        }
+        size = size.or(file.size);
     }
-    Ok(file.size.unwrap_or((256, 256)))
+    Ok(size.unwrap_or((256, 256)))
 }

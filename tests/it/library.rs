@@ -257,10 +257,13 @@ fn every_document_fits_the_schema() {
     assert_eq!(sent.len(), written, "{sent:?}");
 }
 
-/// The definitions of a schema: kind and name, then each member with its type.
-fn definitions(schema: &str) -> Vec<(String, String, Vec<(String, String)>)> {
+/// Kind and name, then each member with its type.
+type Definition = (String, String, Vec<(String, String)>);
+
+/// The definitions of a schema.
+fn definitions(schema: &str) -> Vec<Definition> {
     let mut found = Vec::new();
-    let mut open: Option<(String, String, Vec<(String, String)>)> = None;
+    let mut open: Option<Definition> = None;
     for line in
         schema.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
     {

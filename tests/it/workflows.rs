@@ -169,3 +169,70 @@ fn a_stop_says_whether_it_is_possible() {
     let ended = env.call("get_job", &json!({ "job_id": running.id() }));
     let _ = ended.error("run_cancelled");
 }
+
+#[test]
+fn words_videos_and_lists_of_files_are_inputs_and_outputs_too() {
+    let env = TestEnv::new();
+    for (name, shade) in [("a.png", 10), ("b.png", 99)] {
+        let pixels = image::RgbImage::from_pixel(40, 30, image::Rgb([shade, 80, 200]));
+        pixels.save(env.project().join(name)).unwrap();
+    }
+    let call = json!({ "workflow": "lore writer",
+                       "inputs": { "images": ["a.png", "b.png"], "tone": "epic" } });
+    let told = env.call("run_workflow", &call).done();
+    assert_eq!((&told["status"], &told["files"]), (&json!("complete"), &json!([])), "{told}");
+    let text = &told["texts"][0];
+    assert_eq!(text["name"], "lore");
+    assert!(text["text"].as_str().unwrap().contains("epic"), "{told}");
+    // The words are kept: nobody pays for them twice.
+    let again = env.call("run_workflow", &call).done();
+    assert_eq!((&again["job_id"], &again["texts"]), (&told["job_id"], &told["texts"]));
+    assert_eq!(runs(&env), 1);
+    // One picture where a list is wanted is a list of one.
+    let one = json!({ "workflow": "lore writer", "inputs": { "images": "a.png" } });
+    assert_eq!(env.call("run_workflow", &one).done()["status"], "complete");
+    let clip = json!({ "workflow": "idle loop", "inputs": { "image": "a.png", "loop": "true" } });
+    let clip = env.call("run_workflow", &clip).complete();
+    assert_eq!(clip.0["files"][0]["media_type"], "video/mp4");
+}
+
+#[test]
+fn outputs_are_collected_in_whatever_form_they_come() {
+    let cases = ["workflow_outputs_object", "workflow_outputs_ids"];
+    for_each(&cases, |fault| {
+        let env = TestEnv::with(&[fault]);
+        let job = env.call("run_workflow", &icons(json!({ "save_to": "icons/" }))).complete();
+        assert_eq!(job.paths().len(), 2, "{fault}: {:#}", job.0);
+    });
+}
+
+#[test]
+fn other_paths_are_tried_only_where_the_likelier_do_not_exist() {
+    let env = TestEnv::with(&["workflow_paths_other"]);
+    let job = env.call("run_workflow", &icons(json!({}))).complete();
+    assert_eq!(job.cost(), 0.6);
+    let requests = env.requests();
+    let posts: Vec<&str> = requests
+        .iter()
+        .filter(|it| it.method == "POST" && it.path.contains("/workflows/"))
+        .filter_map(|it| it.path.split("/workflows/").nth(1)?.split_once('/').map(|(_, end)| end))
+        .collect();
+    assert_eq!(posts, ["estimate", "runs/estimate", "runs", "execute"]);
+    let (_, shown) = {
+        let ran = env.run(&["doctor", "--online"]);
+        (ran.code, ran.stdout)
+    };
+    assert!(
+        shown.contains("price of a workflow: /workflows/{id}/runs/estimate (second)"),
+        "{shown}"
+    );
+    assert!(shown.contains("GraphQL: /graphql") && shown.contains("plan studio"), "{shown}");
+    // Any other failure of a start is the end of it.
+    for fault in ["server_error:1", "validation:1", "insufficient_balance:1"] {
+        let env = TestEnv::with(&[fault]);
+        let ran = env.call("run_workflow", &icons(json!({})));
+        assert_eq!(ran.code, Some(1), "{fault}");
+        let starts = env.requests().iter().filter(|it| it.path.ends_with("/execute")).count();
+        assert_eq!(starts, 0, "{fault}");
+    }
+}
