@@ -33,7 +33,7 @@ def same(what, said, found):
         wrong.append(f"{what}: only in the README {only[0]}, only in the code {only[1]}")
 
 
-listed = subprocess.run([sys.argv[1], "tools", "--json"], check=True, capture_output=True)
+listed = subprocess.run([sys.argv[1], "--toolsets", "all", "tools", "--json"], check=True, capture_output=True)
 same("tools", first_column(section("Tools")), [tool["name"] for tool in json.loads(listed.stdout)])
 
 codes = set()

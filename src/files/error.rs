@@ -157,9 +157,8 @@ impl FileError {
             Self::TooLargeToRead { .. } => "file_too_large",
             Self::Unsupported { .. } => "unsupported_file",
             Self::Pattern { .. } => "invalid_argument",
-            Self::Damaged { .. } | Self::Undecodable { .. } | Self::TooManyPixels { .. } => {
-                "image_unreadable"
-            }
+            Self::Damaged { .. } => "image_unreadable",
+            Self::Undecodable { .. } | Self::TooManyPixels { .. } => "image_unreadable",
         }
     }
 
