@@ -120,8 +120,7 @@ impl LayerClient {
 
     /// One workspace with its balance.
     pub async fn workspace(&self, id: &WorkspaceId) -> Result<Workspace, ApiError> {
-        let body = self.http.get(&["workspaces", id.as_str()], &[]).await?;
-        wire::workspace(&body).map_err(unexpected)
+        self.http.get(&["workspaces", id.as_str()], &[]).await?.read(wire::workspace)
     }
 
     /// The whole catalogue of a workspace, in Layer's order, which is a recommendation.
@@ -138,7 +137,7 @@ impl LayerClient {
     ) -> Result<ModelDetails, ApiError> {
         let ids = [("workspace", workspace.as_str()), ("id", model.as_str())];
         match self.paths.send(&self.http, Operation::Model, &ids, Call::Get).await {
-            Ok(body) => Ok(wire::model_details(&body)),
+            Ok(answer) => Ok(wire::model_details(&answer.body)),
             Err(error) if matches!(error.status, Some(404 | 405)) => Ok(ModelDetails::default()),
             Err(error) => Err(error),
         }
@@ -162,7 +161,7 @@ impl LayerClient {
     ) -> Result<Option<Workflow>, ApiError> {
         let ids = [("workspace", workspace.as_str()), ("id", id.as_str())];
         match self.paths.send(&self.http, Operation::Workflow, &ids, Call::Get).await {
-            Ok(body) => wire::workflow(&body).map(Some).map_err(unexpected),
+            Ok(answer) => answer.read(wire::workflow).map(Some),
             // No such workflow, or no such path: the list knows.
             Err(error) if matches!(error.status, Some(404 | 405)) => {
                 let all = self.workflows(workspace, None).await?;
@@ -178,7 +177,7 @@ impl LayerClient {
         workspace: &WorkspaceId,
         order: &Order,
     ) -> Result<Price, ApiError> {
-        let body = match order {
+        let answer = match order {
             Order::Inference(request) => {
                 let path = ["workspaces", workspace.as_str(), "inferences", "estimate"];
                 self.http.ask(&path, &wire::InferenceBody::estimate(request)).await?
@@ -190,14 +189,14 @@ impl LayerClient {
                 self.paths.send(&self.http, Operation::EstimateWorkflow, &ids, call).await?
             }
         };
-        wire::price(&body).map_err(unexpected)
+        answer.read(wire::price)
     }
 
     /// Starts a paid run. Sent once, whatever happens; when [`ApiError::may_have_happened`], it
     /// must not be sent again. A path that does not exist starts nothing, so the next candidate
     /// for a workflow's path is no second start.
     pub async fn start(&self, workspace: &WorkspaceId, order: &Order) -> Result<Started, ApiError> {
-        let body = match order {
+        let answer = match order {
             Order::Inference(request) => {
                 let path = ["workspaces", workspace.as_str(), "inferences"];
                 let body = wire::InferenceBody::execute(request);
@@ -210,7 +209,7 @@ impl LayerClient {
                 self.paths.send(&self.http, Operation::StartWorkflow, &ids, call).await?
             }
         };
-        wire::started(&body).map_err(unexpected)
+        answer.read(wire::started)
     }
 
     /// Looks at a run.
@@ -220,7 +219,7 @@ impl LayerClient {
         order: &Order,
         id: &InferenceId,
     ) -> Result<Inference, ApiError> {
-        let (body, of_workflow) = match order {
+        let (answer, of_workflow) = match order {
             Order::Inference(_) => {
                 let path = ["workspaces", workspace.as_str(), "inferences", id.as_str()];
                 (self.http.get(&path, &[]).await?, false)
@@ -235,7 +234,7 @@ impl LayerClient {
                 (look.await?, true)
             }
         };
-        let mut run = wire::run(&body, of_workflow).map_err(unexpected)?;
+        let mut run = answer.read(|body| wire::run(body, of_workflow))?;
         if let RunStatus::Complete(done) = &mut run.status {
             self.find_addresses(&mut done.outputs).await?;
         }
@@ -311,7 +310,7 @@ impl LayerClient {
         let mut again = true;
         loop {
             let answer = self.http.ask(&path, &body).await?;
-            let ticket = wire::ticket(&answer).map_err(unexpected)?;
+            let ticket = answer.read(wire::ticket)?;
             match self.uploads.send(&ticket, file).await {
                 Ok(()) => return Ok(ticket.file),
                 // An address lives for 15 minutes and a session for a week; a new one costs nothing.
@@ -341,7 +340,7 @@ impl LayerClient {
             let mut query = vec![("limit", PAGE)];
             query.extend(filter);
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let page = parse(&self.http.get(path, &query).await?).map_err(unexpected)?;
+            let page = self.http.get(path, &query).await?.read(parse)?;
             all.extend(page.items);
             if page.next_cursor.is_none() || page.next_cursor == cursor {
                 return Ok(all);
@@ -350,12 +349,4 @@ impl LayerClient {
         }
         Ok(all)
     }
-}
-
-fn unexpected(malformed: wire::Malformed) -> ApiError {
-    ApiError::new(
-        ApiErrorKind::Service,
-        Reached::Unknown,
-        format!("the service's answer could not be understood: {malformed}"),
-    )
 }

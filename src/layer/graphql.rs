@@ -46,20 +46,21 @@ pub(super) async fn ask(
         });
         let call = if document.is_read { Call::Ask(&body) } else { Call::Once(Some(&body)) };
         let answer = paths.send(http, Operation::GraphQl, &[], call).await?;
-        match read(document, &answer) {
+        let told = |error: ApiError| ApiError { request_id: answer.request_id.clone(), ..error };
+        match read(document, &answer.body) {
             // A document that does not fit the schema is refused before anything is done.
             Err(Refusal::NoField(field)) if document.can_leave_out(&field, &left_out) => {
                 tracing::debug!(field, operation = document.name, "a field is gone");
                 left_out.insert(field);
             }
             Err(Refusal::NoField(field)) => {
-                return Err(ApiError::new(
+                return Err(told(ApiError::new(
                     ApiErrorKind::Service,
                     Reached::Refused,
                     format!("the service no longer knows the field `{field}`"),
-                ));
+                )));
             }
-            Err(Refusal::Other(error)) => return Err(*error),
+            Err(Refusal::Other(error)) => return Err(told(*error)),
             Ok(value) => return Ok(value),
         }
     }

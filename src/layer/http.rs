@@ -203,6 +203,30 @@ pub(super) fn unusable(what: &'static str) -> impl Fn(reqwest::Error) -> ApiErro
     }
 }
 
+/// A success, with what the service's support finds it by.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) body: Value,
+    pub(super) request_id: Option<String>,
+}
+
+impl Answer {
+    /// The answer as what it should be.
+    pub(super) fn read<T>(
+        &self,
+        parse: impl FnOnce(&Value) -> Result<T, wire::Malformed>,
+    ) -> Result<T, ApiError> {
+        parse(&self.body).map_err(|malformed| ApiError {
+            request_id: self.request_id.clone(),
+            ..ApiError::new(
+                ApiErrorKind::Service,
+                Reached::Unknown,
+                format!("the service's answer could not be understood: {malformed}"),
+            )
+        })
+    }
+}
+
 /// The API with the token of one user.
 pub(super) struct Http {
     client: Client,
@@ -228,7 +252,7 @@ impl Http {
         &self,
         path: &[&str],
         query: &[(&str, &str)],
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Answer, ApiError> {
         self.read(Method::GET, path, query, None).await
     }
 
@@ -237,7 +261,7 @@ impl Http {
         &self,
         path: &[&str],
         body: &impl Serialize,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Answer, ApiError> {
         self.read(Method::POST, path, &[], Some(to_json(body)?)).await
     }
 
@@ -246,7 +270,7 @@ impl Http {
         &self,
         path: &[&str],
         body: Option<&impl Serialize>,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Answer, ApiError> {
         let body = body.map(to_json).transpose()?;
         self.exchange(Method::POST, path, &[], body.as_deref(), self.time.start).await
     }
@@ -257,7 +281,7 @@ impl Http {
         path: &[&str],
         query: &[(&str, &str)],
         body: Option<Vec<u8>>,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Answer, ApiError> {
         let began = Instant::now();
         let TimeLimits { read_once, read_in_all, .. } = self.time;
         let mut tried = 0;
@@ -287,7 +311,7 @@ impl Http {
         query: &[(&str, &str)],
         body: Option<&[u8]>,
         limit: Duration,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Answer, ApiError> {
         let began = Instant::now();
         let mut request = self
             .client
@@ -325,7 +349,7 @@ impl Http {
             Some(300..=399) => self.audit.note(Event::new("security.redirect")),
             _ => {}
         }
-        answer.map(|(_, _, value)| value)
+        answer.map(|(_, request_id, body)| Answer { body, request_id })
     }
 
     async fn read_answer(

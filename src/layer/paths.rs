@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 use super::error::ApiError;
-use super::http::Http;
+use super::http::{Answer, Http};
 
 /// Operations whose path is not settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +92,7 @@ impl Paths {
         operation: Operation,
         ids: &[(&str, &str)],
         call: Call<'_>,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Answer, ApiError> {
         let mut attempts = self.attempts(operation);
         while let Some(path) = attempts.next() {
             let at = segments(path, ids);

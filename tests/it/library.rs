@@ -189,6 +189,7 @@ fn errors_of_both_channels_are_told_with_their_meaning() {
         let problem = env.call("generate_prompt", &json!({ "base_prompt": "a crate" })).error(code);
         let problem = problem.says("not_charged", code == "service_error");
         assert!(problem.message().contains(words), "{fault}: {}", problem.message());
+        assert!(problem.0["request_id"].is_string(), "{fault}: {:#}", problem.0);
     }
     // What may have been done is not done again by itself.
     assert_eq!(asked(&env, "TransformPrompt"), cases.len());
