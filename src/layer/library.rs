@@ -166,7 +166,7 @@ impl LayerClient {
         } else {
             self.of_workspace(workspace, documents::STYLES, "styles", fields).await?
         };
-        page(&list, style)
+        page(&list, filter.limit, style)
     }
 
     /// One style; `None` where there is none of this id that the user may see.
@@ -255,7 +255,7 @@ impl LayerClient {
         let mut fields = page_input(limit, after);
         put(&mut fields, "includeAssets", json!(true));
         let list = self.of_workspace(workspace, documents::PAST_RUNS, "inferences", fields).await?;
-        page(&list, past_run)
+        page(&list, limit, past_run)
     }
 
     /// Files of the workspace.
@@ -267,7 +267,7 @@ impl LayerClient {
     ) -> Result<HistoryPage<PastFile>, ApiError> {
         let fields = page_input(limit, after);
         let list = self.of_workspace(workspace, documents::PAST_FILES, "files", fields).await?;
-        page(&list, past_file)
+        page(&list, limit, past_file)
     }
 
     /// Sessions of the workspace.
@@ -279,7 +279,7 @@ impl LayerClient {
     ) -> Result<HistoryPage<Session>, ApiError> {
         let fields = page_input(limit, after);
         let list = self.of_workspace(workspace, documents::SESSIONS, "sessions", fields).await?;
-        page(&list, session)
+        page(&list, limit, session)
     }
 
     /// What the workspace's plan allows.
@@ -339,6 +339,9 @@ impl LayerClient {
     }
 }
 
+/// A cursor is given to a model and back; a longer one would fill its memory.
+const LONGEST_CURSOR: usize = 2_000;
+
 fn page_input(limit: u32, after: Option<&str>) -> Value {
     let mut fields = json!({ "first": limit });
     put(&mut fields, "after", json!(after));
@@ -354,14 +357,23 @@ fn put(fields: &mut Value, name: &str, value: Value) {
     }
 }
 
-fn page<T>(list: &Value, read: fn(&Value) -> Option<T>) -> Result<HistoryPage<T>, ApiError> {
+fn page<T>(
+    list: &Value,
+    limit: u32,
+    read: fn(&Value) -> Option<T>,
+) -> Result<HistoryPage<T>, ApiError> {
+    if !list.is_object() {
+        return Err(odd("the list"));
+    }
     let info = list.get("pageInfo").unwrap_or(&Value::Null);
     let edges = list.get("edges").and_then(Value::as_array).into_iter().flatten();
     let more = info.get("hasNextPage").and_then(Value::as_bool).unwrap_or(false);
     Ok(HistoryPage {
         // One odd entry must not hide the others.
-        items: edges.filter_map(|edge| read(edge.get("node")?)).collect(),
-        next: text(info, "endCursor").filter(|_| more).map(str::to_owned),
+        items: edges.take(limit as usize).filter_map(|edge| read(edge.get("node")?)).collect(),
+        next: text(info, "endCursor")
+            .filter(|cursor| more && cursor.len() <= LONGEST_CURSOR)
+            .map(str::to_owned),
         total: info.get("totalCount").and_then(Value::as_u64),
     })
 }
@@ -381,6 +393,9 @@ fn style(item: &Value) -> Option<Style> {
         prompt_suffix: some_line(item, "promptSuffix"),
     })
 }
+
+/// A run makes at most 16.
+const MOST_FILES: usize = 20;
 
 fn past_run(item: &Value) -> Option<PastRun> {
     // A scalar that comes as an object, and was seen as the text of one.
@@ -405,7 +420,7 @@ fn past_run(item: &Value) -> Option<PastRun> {
         seed: parameters.get("seed").and_then(Value::as_u64),
         models,
         error: word(item, "errorCode"),
-        files: files.filter_map(past_file).collect(),
+        files: files.take(MOST_FILES).filter_map(past_file).collect(),
     })
 }
 
@@ -442,7 +457,7 @@ fn session(item: &Value) -> Option<Session> {
 /// The value of a `StringWrapper`, as far as a model should read it.
 fn words(found: &Value) -> Result<String, ApiError> {
     let said = text(found, "value").map(|said| clean(said, 20_000)).unwrap_or_default();
-    if said.trim().is_empty() { Err(odd("its words")) } else { Ok(said.trim().to_owned()) }
+    if said.trim().is_empty() { Err(odd("the text")) } else { Ok(said.trim().to_owned()) }
 }
 
 fn text<'a>(item: &'a Value, name: &str) -> Option<&'a str> {

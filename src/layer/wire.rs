@@ -371,8 +371,8 @@ fn failure(body: &Value) -> (Option<String>, Option<String>) {
 }
 
 const OUTPUT_LISTS: [&str; 4] = ["outputs", "files", "assets", "result"];
-/// Outputs lie in lists in objects in lists; nothing seen lies deeper.
-const DEEPEST: usize = 4;
+/// Outputs lie in lists in objects in lists; nothing seen lies deeper than half of this.
+const DEEPEST: usize = 8;
 
 fn outputs(body: &Value) -> Vec<Output> {
     let mut found = OUTPUT_LISTS
@@ -441,13 +441,12 @@ fn text_output(text: &str, name: Option<&str>) -> Option<Output> {
         let file_id = FileId::try_from(text.to_owned()).ok();
         return Some(Output { file_id, name, ..Output::default() });
     }
-    // Without a name it is no output of a workflow, but a stray word of the answer.
     let text = clean(text, LONGEST_TEXT);
-    name.is_some().then(|| Output { name, text: Some(text), ..Output::default() })
+    (!text.trim().is_empty()).then(|| Output { name, text: Some(text), ..Output::default() })
 }
 
 /// Words beyond this would fill a model's memory.
-const LONGEST_TEXT: usize = 20_000;
+const LONGEST_TEXT: usize = 18_000;
 
 /// The service's code and message in an error's body, in any of the forms seen or suspected:
 /// `{"error": {...}}`, `{"error": "..."}`, `{"detail": "..."}`, FastAPI's list of details, and the

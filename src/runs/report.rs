@@ -94,7 +94,25 @@ pub struct TextReport {
     pub text: String,
 }
 
+/// As many characters as a model should have to read.
+const MOST_WORDS: usize = 20_000;
+
 impl TextReport {
+    /// The words of a job as far as they are few, and how many texts are left out.
+    fn all(job: &Job) -> (Vec<Self>, usize) {
+        let mut room = MOST_WORDS;
+        let texts: Vec<Self> = job.outputs.iter().filter_map(Self::of).collect();
+        let all = texts.len();
+        let fits = |text: &Self| {
+            let length = text.name.len() + text.text.len();
+            room = room.saturating_sub(length.max(20));
+            room > 0
+        };
+        let shown: Vec<Self> = texts.into_iter().take_while(fits).collect();
+        let left_out = all - shown.len();
+        (shown, left_out)
+    }
+
     fn of(output: &Output) -> Option<Self> {
         let text = output.text.clone()?;
         Some(Self { name: output.name.clone().unwrap_or_default(), text })
@@ -138,6 +156,11 @@ impl JobReport {
     /// The report of a job as the journal has it, with a sentence of the caller's.
     pub(super) fn new(job: &Job, message: String) -> Self {
         let status = JobStatus::of(job.state);
+        let (texts, left_out) = TextReport::all(job);
+        let message = match left_out {
+            0 => message,
+            count => format!("{message} {count} more texts are left out here; they are at Layer."),
+        };
         let next_step = match status {
             JobStatus::Running => Some(format!(
                 "Call `get_job` with job_id `{}` and wait_seconds 45. The job goes on meanwhile; \
@@ -160,7 +183,7 @@ impl JobReport {
             cost_cu: job.charged,
             files: job.files.iter().map(FileReport::from).collect(),
             adjusted: job.adjusted.clone(),
-            texts: job.outputs.iter().filter_map(TextReport::of).collect(),
+            texts,
             seed: job.new.order.seed(),
             next_step,
         }

@@ -26,6 +26,7 @@ impl Usage {
     pub(super) fn read(found: &Value) -> Self {
         let number = |value: Option<&Value>| amount(value?);
         let used = found.get("entitlement").and_then(|inner| number(inner.get("usage")));
+        let used = used.filter(|used| *used >= CreativeUnits::ZERO);
         let table = |name: &str| found.get("usage").and_then(|inner| inner.get(name));
         let mut by_day = table("byDate").map(|table| rows(table, is_day)).unwrap_or_default();
         let mut by_model = table("top").map(|table| rows(table, |_| true)).unwrap_or_default();
