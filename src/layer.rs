@@ -236,13 +236,14 @@ impl LayerClient {
         };
         let mut run = answer.read(|body| wire::run(body, of_workflow))?;
         if let RunStatus::Complete(done) = &mut run.status {
-            self.find_addresses(&mut done.outputs).await?;
+            self.find_addresses(&mut done.outputs).await;
         }
         Ok(run)
     }
 
-    /// Asks for the addresses of outputs that came as ids alone.
-    async fn find_addresses(&self, outputs: &mut [Output]) -> Result<(), ApiError> {
+    /// Asks for the addresses of outputs that came as ids alone. One that has none is told when it
+    /// is to be fetched, and keeps nobody from the others.
+    async fn find_addresses(&self, outputs: &mut [Output]) {
         let lacks = |output: &Output| output.url.is_empty() && output.text.is_none();
         let ids: Vec<FileId> = outputs
             .iter()
@@ -250,15 +251,18 @@ impl LayerClient {
             .filter_map(|output| output.file_id.clone())
             .collect();
         if ids.is_empty() {
-            return Ok(());
+            return;
         }
-        let mut found = self.file_addresses(&ids).await?.into_iter();
+        let found = match self.file_addresses(&ids).await {
+            Ok(found) => found,
+            Err(error) => return tracing::warn!(%error, "addresses of outputs can't be asked for"),
+        };
+        let mut found = found.into_iter();
         for output in outputs.iter_mut().filter(|output| lacks(output)) {
             if output.file_id.is_some() {
                 output.url = found.next().flatten().unwrap_or_default();
             }
         }
-        Ok(())
     }
 
     /// Asks for a run to be stopped. Layer documents no such call over REST; a path that does not
@@ -294,6 +298,14 @@ impl LayerClient {
 
     /// Opens a finished file. The token stays here.
     pub async fn download(&self, output: &Output) -> Result<Download, ApiError> {
+        if output.url.is_empty() {
+            let id = output.file_id.as_ref().map_or("", FileId::as_str);
+            return Err(ApiError::new(
+                ApiErrorKind::BadDownload,
+                Reached::Refused,
+                format!("Layer told no address of the file `{id}`"),
+            ));
+        }
         self.downloads.open(&output.url).await
     }
 

@@ -58,6 +58,13 @@ impl Redactor {
         secrets.sort_by_key(|spelling| std::cmp::Reverse(spelling.text.len()));
     }
 
+    /// Whether a known secret, or a token of Layer.ai, stands in the text.
+    pub fn holds_secret(&self, text: &str) -> bool {
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        secrets.iter().any(|spelling| text.contains(spelling.text.as_str()))
+            || looks_like_a_token(text)
+    }
+
     /// The text without secrets.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
@@ -209,6 +216,19 @@ pub fn is_secret(text: &str) -> bool {
         key_length(rest) == rest.len()
             && rest.len() >= 2 * KEY_TAIL
             && rest.contains(|it: char| it.is_ascii_digit())
+    })
+}
+
+/// Whether something in the text is a token beyond doubt: names of files begin with `pat_` too, but
+/// have no such run of letters and digits.
+fn looks_like_a_token(text: &str) -> bool {
+    text.match_indices(TOKEN_PREFIX).any(|(at, prefix)| {
+        let rest = text.get(at + prefix.len()..).unwrap_or_default();
+        let tail = rest.get(..key_length(rest)).unwrap_or_default();
+        let runs = tail.split(|it: char| !it.is_ascii_alphanumeric());
+        tail.len() >= 2 * KEY_TAIL
+            && tail.contains(|it: char| it.is_ascii_digit())
+            && runs.map(str::len).max() >= Some(16)
     })
 }
 

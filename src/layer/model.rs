@@ -220,6 +220,8 @@ pub struct Model {
     pub modality: Option<Modality>,
     /// What it says it can do.
     pub capabilities: Capabilities,
+    /// The names by which it takes files, where the list tells them.
+    pub reference_types: Vec<String>,
 }
 
 impl Model {
@@ -336,6 +338,7 @@ mod tests {
             name: name.to_owned(),
             modality: Some(modality),
             capabilities: Capabilities::from_names(capabilities.iter().copied()),
+            reference_types: Vec::new(),
         }
     }
 

@@ -185,9 +185,13 @@ fn segments<'a>(path: &'a str, ids: &[(&str, &'a str)]) -> Vec<&'a str> {
     path.split('/').filter(|part| !part.is_empty()).map(|part| id(part).unwrap_or(part)).collect()
 }
 
-/// A thing that does not exist is answered with 404 as well; then the other candidates say so too.
+/// A thing that does not exist is answered with 404 as well: under a code of its own, or all the
+/// candidates say so.
 fn is_no_such_path(error: &ApiError) -> bool {
-    matches!(error.status, Some(404 | 405))
+    const OF_ANYTHING: [&str; 5] =
+        ["NOT_FOUND", "NOT_FOUND_ERROR", "METHOD_NOT_ALLOWED", "PATH_NOT_FOUND", "ROUTE_NOT_FOUND"];
+    let of_the_path = error.upstream_code.as_deref().is_none_or(|code| OF_ANYTHING.contains(&code));
+    matches!(error.status, Some(404 | 405)) && of_the_path
 }
 
 #[cfg(test)]

@@ -190,6 +190,7 @@ fn model(item: &Value) -> Parsed<Model> {
         name: if name.is_empty() { id.to_string() } else { name },
         id,
         modality: string(item, &["modality"]).and_then(Modality::from_word),
+        reference_types: reference_types(item),
         capabilities: match item.get("capabilities") {
             Some(Value::Array(names)) => {
                 Capabilities::from_names(names.iter().filter_map(Value::as_str))
@@ -208,12 +209,16 @@ fn model(item: &Value) -> Parsed<Model> {
 /// One model's own page. The names of its fields were seen on the hosted MCP server only.
 pub(super) fn model_details(body: &Value) -> ModelDetails {
     let item = body.get("model").unwrap_or(body);
-    let types = item.get("guidance_file_types").and_then(Value::as_array);
-    let word = |word: &Value| word.as_str().map(|word| clean_line(word, 60));
     ModelDetails {
-        reference_types: types.into_iter().flatten().filter_map(word).collect(),
+        reference_types: reference_types(item),
         most_references: item.get("max_guidance_files").and_then(Value::as_u64),
     }
+}
+
+fn reference_types(item: &Value) -> Vec<String> {
+    let types = item.get("guidance_file_types").and_then(Value::as_array);
+    let word = |word: &Value| word.as_str().map(|word| clean_line(word, 60));
+    types.into_iter().flatten().filter_map(word).collect()
 }
 
 fn page<T>(body: &Value, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Parsed<Page<T>> {
@@ -253,7 +258,7 @@ pub(super) fn price(body: &Value) -> Parsed<Price> {
 pub(super) fn started(body: &Value) -> Parsed<Started> {
     let id = id_text(body, &["inference_id", "run_id", "id"])
         .and_then(|id| id.parse().ok())
-        .ok_or(Malformed("inference_id"))?;
+        .ok_or(Malformed("inference_id` or `run_id"))?;
     let normalized = body.get("normalized_parameters");
     let used = |name| normalized.and_then(|all| number(all.get(name)));
     Ok(Started {
@@ -333,15 +338,24 @@ pub(super) fn workflow(item: &Value) -> Parsed<Workflow> {
         string(item, &[name]).map(|text| clean_line(text, most)).unwrap_or_default()
     };
     let list = |name: &str| item.get(name).and_then(Value::as_array).into_iter().flatten();
-    let input = |item: &Value| {
-        let name = string(item, &["name", "key"])?.to_owned();
+    // A list, or an object by name.
+    let named: Vec<(Option<&String>, &Value)> = match item.get("inputs") {
+        Some(Value::Object(inputs)) => inputs.iter().map(|(key, it)| (Some(key), it)).collect(),
+        _ => list("inputs").map(|it| (None, it)).collect(),
+    };
+    let schema = |item: &Value| match item.get("value_schema") {
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
+        other => other.cloned().unwrap_or_default(),
+    };
+    let input = |(key, item): (Option<&String>, &Value)| {
+        let name = string(item, &["name", "key"]).or(key.map(String::as_str))?.to_owned();
         Some(WorkflowInput {
             display_name: text(item, "display_name", 80),
             description: text(item, "description", 300),
             kind: text(item, "type", 60),
             required: item.get("required").and_then(truth).unwrap_or(false),
             default: item.get("default").filter(|value| !value.is_null()).cloned(),
-            schema: item.get("value_schema").cloned().unwrap_or_default(),
+            schema: schema(item),
             name,
         })
     };
@@ -349,7 +363,7 @@ pub(super) fn workflow(item: &Value) -> Parsed<Workflow> {
         id: WorkflowId::try_from(id.to_owned()).map_err(|_| Malformed("workflow_id"))?,
         name: text(item, "name", 120),
         description: text(item, "description", 500),
-        inputs: list("inputs").filter_map(input).collect(),
+        inputs: named.into_iter().filter_map(input).collect(),
         outputs: list("outputs")
             .map(|item| (text(item, "name", 80), text(item, "description", 200)))
             .collect(),
@@ -371,8 +385,8 @@ fn failure(body: &Value) -> (Option<String>, Option<String>) {
 }
 
 const OUTPUT_LISTS: [&str; 4] = ["outputs", "files", "assets", "result"];
-/// Outputs lie in lists in objects in lists; nothing seen lies deeper than half of this.
-const DEEPEST: usize = 8;
+/// Outputs lie in lists in objects in lists; nothing seen lies nearly as deep.
+const DEEPEST: usize = 32;
 
 fn outputs(body: &Value) -> Vec<Output> {
     let mut found = OUTPUT_LISTS
@@ -410,10 +424,13 @@ fn collect(value: &Value, name: Option<&str>, depth: usize, found: &mut Vec<Outp
                 });
             }
         }
-        Value::String(text) => found.extend(text_output(text, name)),
-        Value::Number(_) | Value::Bool(_) if name.is_some() => {
-            found.extend(text_output(&value.to_string(), name));
-        }
+        Value::String(text) => match serde_json::from_str(text) {
+            Ok(inner @ (Value::Object(_) | Value::Array(_))) => {
+                collect(&inner, name, deeper, found)
+            }
+            _ => found.extend(text_output(text, name)),
+        },
+        Value::Number(_) | Value::Bool(_) => found.extend(text_output(&value.to_string(), name)),
         _ => {}
     }
 }
@@ -473,6 +490,9 @@ pub(super) fn error_details(body: &[u8]) -> (Option<String>, Option<String>) {
 
 /// The service's words in quotes, and what they mean where they mean nothing by themselves.
 pub(super) fn in_plain_words(said: &str) -> String {
+    if said.trim().is_empty() {
+        return "without a word".to_owned();
+    }
     format!("\"{said}\"{}", if is_a_joke(said) { JOKE } else { "" })
 }
 

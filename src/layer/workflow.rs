@@ -48,6 +48,8 @@ pub struct WorkflowInput {
 pub enum Takes {
     /// Words, one of a few where there are any listed.
     Text(Vec<String>),
+    /// Words of at most so many characters.
+    Short(usize),
     /// A number within a range.
     Number {
         /// Without a fraction.
@@ -77,6 +79,15 @@ impl WorkflowInput {
 }
 
 fn takes(schema: &Value, kind: &str) -> Takes {
+    // What may also be null is still what it is.
+    let choices = ["anyOf", "oneOf"].iter().find_map(|name| schema.get(*name)?.as_array());
+    if let Some(choices) = choices {
+        let mut real = choices.iter().filter(|one| one.get("type") != Some(&"null".into()));
+        return match (real.next(), real.next()) {
+            (Some(only), None) => takes(only, kind),
+            _ => Takes::Anything,
+        };
+    }
     let word = |name: &str| schema.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = |name: &str| schema.get(name).and_then(Value::as_f64);
     let count = |name: &str| {
@@ -86,7 +97,25 @@ fn takes(schema: &Value, kind: &str) -> Takes {
     let of_files = ["image", "video", "audio", "mesh", "three_d", "3d", "file"];
     let of_styles = ["style", "reference_set", "reference set"];
     let says = |words: &[&str]| words.iter().any(|word| kind.contains(word));
-    match word("type") {
+    let listed = || {
+        let choices = schema.get("enum").and_then(Value::as_array);
+        let choices = choices.into_iter().flatten().filter_map(Value::as_str);
+        choices.map(str::to_owned).collect::<Vec<String>>()
+    };
+    // Without a schema the word for the type says it.
+    let of_kind = match kind {
+        "integer" | "int" => "integer",
+        "number" | "float" => "number",
+        "boolean" | "bool" => "boolean",
+        "text" | "string" => "string",
+        _ => "",
+    };
+    let of_schema = match word("type") {
+        "" if !listed().is_empty() => "string",
+        "" => of_kind,
+        named => named,
+    };
+    match of_schema {
         "array" => {
             let each = schema.get("items").unwrap_or(&Value::Null);
             let each = Box::new(takes(each, kind));
@@ -103,11 +132,11 @@ fn takes(schema: &Value, kind: &str) -> Takes {
         "object" | "" if says(&of_files) => Takes::File,
         "string" if says(&of_styles) => Takes::Style,
         "string" if word("format") == "uuid" || says(&of_files) => Takes::File,
-        "string" => {
-            let choices = schema.get("enum").and_then(Value::as_array);
-            let choices = choices.into_iter().flatten().filter_map(Value::as_str);
-            Takes::Text(choices.map(str::to_owned).collect())
-        }
+        "string" => match (listed(), count("maxLength")) {
+            (choices, None) => Takes::Text(choices),
+            (choices, Some(_)) if !choices.is_empty() => Takes::Text(choices),
+            (_, Some(most)) => Takes::Short(most),
+        },
         _ => Takes::Anything,
     }
 }
@@ -122,6 +151,7 @@ impl Takes {
             (Self::Text(choices), Value::String(text)) => {
                 choices.is_empty() || choices.contains(text)
             }
+            (Self::Short(most), Value::String(text)) => text.chars().count() <= *most,
             (Self::Number { whole, least, most }, Value::Number(number)) => {
                 number.as_f64().is_some_and(|number| {
                     (!whole || number.fract() == 0.0)
@@ -155,6 +185,7 @@ impl std::fmt::Display for Takes {
         match self {
             Self::Text(choices) if choices.is_empty() => f.write_str("text"),
             Self::Text(choices) => write!(f, "one of {}", choices.join(", ")),
+            Self::Short(most) => write!(f, "text of at most {most} characters"),
             Self::Number { whole, least, most } => {
                 f.write_str(if *whole { "a whole number" } else { "a number" })?;
                 match (least, most) {

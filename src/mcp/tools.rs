@@ -251,9 +251,16 @@ impl Tools {
             let asked = clean_line(&self.context.redactor.redact(name), 80);
             UnknownTool { asked, known: known.join(", ") }
         })?;
-        let Context { runs, waiting, .. } = &self.context;
+        let Context { runs, waiting, redactor } = &self.context;
         let call = Call { runs, waiting: *waiting, progress };
-        let answer = (entry.handle)(call, arguments).await;
+        // It would go to Layer and into the journal.
+        let answer = match redactor.holds_secret(&Value::Object(arguments.clone()).to_string()) {
+            true => Err(argument_error(
+                "an argument holds a token or password; leave it out, and tell the user that it \
+                 was in the conversation",
+            )),
+            false => (entry.handle)(call, arguments).await,
+        };
         if let Err(report) = &answer {
             runs.note_error(entry.spec.name, report);
         }

@@ -176,6 +176,7 @@ pub(super) fn style_as_model(request: &AssetRequest, style: &Style) -> Result<Ch
             name: style.name.clone(),
             modality: Some(modality),
             capabilities: crate::layer::Capabilities::default(),
+            reference_types: Vec::new(),
         },
         modality,
         reason: "a style, named in the call".to_owned(),
@@ -214,6 +215,7 @@ mod tests {
             name: name.to_owned(),
             modality: Some(Modality::Image),
             capabilities: Capabilities::from_names(capabilities.iter().copied()),
+            reference_types: Vec::new(),
         }
     }
 

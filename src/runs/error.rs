@@ -639,7 +639,7 @@ fn of_kind(kind: ApiErrorKind, retry_after: Option<Duration>) -> (&'static str, 
         ApiErrorKind::NotFound => (
             "not_found",
             false,
-            "check the workspace with `get_workspace_info`, and the model with `list_models`",
+            "check the workspace with `get_workspace_info`, and the ids with the tools that list them",
         ),
         ApiErrorKind::InvalidRequest => {
             ("invalid_argument", false, "correct what the service names, or take another model")

@@ -81,7 +81,10 @@ impl Runs {
             choice => choice?,
         };
         let inference = request.inference(&choice)?;
-        let found = self.find(&request.references).await?;
+        let found = match (request.of_one_picture, request.references.as_slice()) {
+            (true, [image]) => vec![self.find_picture("image", image).await?],
+            (_, references) => self.find(references).await?,
+        };
         let mask = match &request.mask {
             Some(mask) => Some(self.find_picture("mask", mask).await?),
             None => None,

@@ -152,6 +152,8 @@ pub struct AssetRequest {
     pub prompt: Prompt,
     /// The prompt only names the files: the model works on a file alone.
     pub unprompted: bool,
+    /// The references are one picture, which an argument of its own names.
+    pub of_one_picture: bool,
     /// What for; decides the model when none is named.
     pub use_case: Option<UseCase>,
     /// A model's id or name.
@@ -227,6 +229,7 @@ impl AssetRequest {
         Self {
             prompt,
             unprompted: false,
+            of_one_picture: false,
             use_case: None,
             model: None,
             width: None,

@@ -45,7 +45,12 @@ impl Runs {
         let (inputs, named) = judge(&workflow, &wish.inputs)?;
         let mut files = Vec::with_capacity(named.len());
         for (name, is_list, texts) in named {
-            files.push((name, is_list, self.find(&texts).await?));
+            let found = self.find(&texts).await?;
+            if !is_list && found.len() != 1 {
+                let count = found.len();
+                return Err(bad_input(format!("`{name}` takes one file; these are {count}")));
+            }
+            files.push((name, is_list, found));
         }
         let keys: Vec<String> = files
             .iter()

@@ -323,3 +323,31 @@ fn a_server_started_with_a_store_has_no_secret_in_its_environment() {
     traces.are_not_in("the environment of the password's command", seen.as_bytes());
     assert!(!seen.contains("LAYER_"), "{seen}");
 }
+
+#[test]
+fn a_secret_in_an_argument_goes_nowhere() {
+    let env = TestEnv::with_token(TOKEN);
+    let traces = Traces::of(&[&TOKEN[8..]]);
+    let cases = [
+        ("create_asset", json!({ "prompt": format!("a lamp, my token is {TOKEN}") })),
+        ("create_asset", json!({ "prompt": "x", "options": { "session_name": TOKEN } })),
+        ("create_asset", json!({ "prompt": "x", "save_to": format!("{TOKEN}.png") })),
+        ("quote", json!({ "arguments": json!({ "prompt": TOKEN }).to_string() })),
+        ("run_workflow", json!({ "workflow": "Icon set", "inputs": { "subject": TOKEN } })),
+        ("generate_prompt", json!({ "base_prompt": format!("like {NEXT_TOKEN}") })),
+    ];
+    for_each(&cases, |(tool, arguments)| {
+        let ran = env.call(tool, arguments);
+        let problem = ran.error("invalid_argument").says("not_charged", false);
+        assert!(problem.message().contains("holds a token"), "{}", problem.message());
+        traces.are_not_in(tool, ran.stdout.as_bytes());
+        traces.are_not_in(tool, ran.stderr.as_bytes());
+    });
+    assert!(env.requests().iter().all(|it| it.method != "POST"));
+    for path in files_below(&env.home()) {
+        traces.are_not_in(&path.display().to_string(), &fs::read(&path).unwrap());
+    }
+    // What only begins like one is a name.
+    let named = json!({ "prompt": "pat_idle_animation_0001", "width": 64, "height": 64 });
+    assert_eq!(env.call("create_asset", &named).done()["status"], "complete");
+}

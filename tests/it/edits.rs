@@ -69,6 +69,28 @@ fn a_picture_is_refined_in_each_way() {
     let job = refine(json!({ "action": "vectorize" }));
     assert_eq!(facts(&job)["media_type"], "image/svg+xml", "{:#}", job.0);
     assert_eq!(env.starts(), 5);
+    let job = refine(json!({ "action": "outpaint", "width": 640, "height": 256 }));
+    assert_eq!((&facts(&job)["width"], &sent(&env)["reframe"]), (&json!(640), &json!(true)));
+    let job = refine(json!({ "action": "remove_objects", "prompt": "the lamp" }));
+    let prompt = sent(&env)["prompt"].as_str().unwrap().to_owned();
+    assert!(prompt.starts_with("Remove the lamp. "), "{prompt}: {:#}", job.0);
+    let _ = refine(json!({ "action": "remove_objects", "prompt": "the lamp", "mask": "mask.png" }));
+    assert!(sent(&env)["mask"]["file_id"].is_string());
+}
+
+#[test]
+fn one_picture_is_not_a_pattern_of_several() {
+    let env = TestEnv::new();
+    hero(&env);
+    fs::copy(env.project().join("hero.png"), env.project().join("other.png")).unwrap();
+    let several = json!({ "image": "*.png" });
+    let _ =
+        env.call("remove_background", &several).error("file_not_found").says("not_charged", false);
+    let inputs = json!({ "image": "*.png" });
+    let call = json!({ "workflow": "Clean cut-out", "inputs": inputs });
+    let problem = env.call("run_workflow", &call).error("invalid_argument");
+    assert!(problem.message().contains("one file; these are 2"), "{}", problem.message());
+    assert_eq!(env.requests().iter().filter(|it| it.method == "POST").count(), 0);
 }
 
 #[test]
@@ -81,6 +103,8 @@ fn what_does_not_fit_the_action_is_said_before_anything_is_sent() {
         (json!({ "action": "inpaint", "prompt": "a shield" }), "mask"),
         (json!({ "action": "inpaint", "mask": "hero.png" }), "prompt"),
         (json!({ "action": "reframe", "width": 512 }), "height"),
+        (json!({ "action": "outpaint", "height": 512 }), "width"),
+        (json!({ "action": "remove_objects" }), "prompt"),
         (json!({ "action": "upscale", "prompt": "sharper" }), "prompt"),
         (json!({ "action": "upscale", "scale": 9 }), "scale"),
         (json!({ "action": "vectorize", "width": 5 }), "width"),

@@ -334,6 +334,14 @@ fn cancelling_says_plainly_whether_it_worked() {
 }
 
 #[test]
+fn a_model_that_left_the_catalogue_is_looked_up_again() {
+    let env = TestEnv::with(&["model_not_found:1"]);
+    let _ = env.call("create_asset", &picture("a lamp")).complete();
+    let lists = env.requests().iter().filter(|it| it.path.ends_with("/models")).count();
+    assert_eq!((lists, env.starts()), (2, 1));
+}
+
+#[test]
 fn no_fault_is_forgotten() {
     let tests = [
         include_str!("faults.rs"),

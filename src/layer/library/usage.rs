@@ -36,6 +36,7 @@ impl Usage {
         let told = |name: &str| table(name).is_some_and(|table| !is_empty(table));
         let unreadable =
             (told("byDate") && by_day.is_empty()) || (told("top") && by_model.is_empty());
+        let unreadable = unreadable || !found.get("usage").is_some_and(Value::is_object);
         Self { used, by_day, by_model, unreadable }
     }
 }

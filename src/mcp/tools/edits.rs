@@ -62,6 +62,7 @@ impl RemoveBackgroundArgs {
             unprompted: true,
             use_case: Some(UseCase::BackgroundRemoval),
             model: self.model,
+            of_one_picture: true,
             references: vec![self.image],
             save_to: self.save_to.as_deref().map(SaveTo::parse).transpose()?,
             variation: self.variation,
@@ -79,6 +80,8 @@ enum Action {
     #[default]
     Edit,
     Inpaint,
+    RemoveObjects,
+    Outpaint,
     Reframe,
     Upscale,
     Vectorize,
@@ -89,17 +92,17 @@ enum Action {
 pub(super) struct RefineImageArgs {
     /// Path in the output folder, job_id (job_x#2) or file_id.
     image: String,
-    /// edit: by prompt. inpaint: by prompt where mask is light. reframe: to width x height.
+    /// inpaint: where mask is light. remove_objects: those of prompt. outpaint, reframe: to a size.
     #[serde(default)]
     #[schemars(extend("default" = "edit"))]
     action: Action,
-    /// What to change; needed by edit and inpaint.
+    /// What to change or remove; needed by edit, inpaint, remove_objects.
     prompt: Option<Prompt>,
     /// Picture that is light where to paint; needed by inpaint.
     mask: Option<String>,
-    /// Pixels; needed by reframe.
+    /// Pixels; needed by outpaint and reframe.
     width: Option<Pixels>,
-    /// Pixels; needed by reframe.
+    /// Pixels; needed by outpaint and reframe.
     height: Option<Pixels>,
     /// How much larger upscale makes it; default 2.
     scale: Option<Scale>,
@@ -152,8 +155,8 @@ pub(super) fn refine_image() -> Entry {
         spec: spec::<RefineImageArgs, JobReport>(
             "refine_image",
             "Refine image",
-            "Changes a picture that is there: edit by words, inpaint under a mask, reframe, \
-             upscale, vectorize. Spends Creative Units. Saves a new file; the original stays. An \
+            "Changes a picture that is there: edit by words, inpaint under a mask, remove objects, \
+             outpaint, reframe, upscale, vectorize. Spends Creative Units. Saves a new file; the original stays. An \
              edit renders the whole frame again, so untouched parts may shift a little.",
             Hints::SPENDS,
         ),
@@ -178,12 +181,15 @@ impl RefineImageArgs {
         let (use_case, word) = match self.action {
             Action::Edit => (UseCase::ImageEditing, "edited"),
             Action::Inpaint => (UseCase::Inpainting, "inpainted"),
+            Action::RemoveObjects if self.mask.is_some() => (UseCase::Inpainting, "cleaned"),
+            Action::RemoveObjects => (UseCase::ImageEditing, "cleaned"),
+            Action::Outpaint => (UseCase::Reframing, "outpainted"),
             Action::Reframe => (UseCase::Reframing, "reframed"),
             Action::Upscale => (UseCase::Upscaling, "upscaled"),
             Action::Vectorize => (UseCase::Vectorization, "vector"),
         };
-        let words = matches!(self.action, Action::Edit | Action::Inpaint);
-        let sized = self.action == Action::Reframe;
+        let words = matches!(self.action, Action::Edit | Action::Inpaint | Action::RemoveObjects);
+        let sized = matches!(self.action, Action::Outpaint | Action::Reframe);
         let arguments = [
             ("prompt", self.prompt.is_some(), words, words || sized),
             ("mask", self.mask.is_some(), self.action == Action::Inpaint, words),
@@ -204,12 +210,17 @@ impl RefineImageArgs {
         let became =
             if sized { "reframed, the scene continued beyond its old edges" } else { word };
         let prompt = self.prompt.map_or_else(|| name_for(&self.image, became), Ok)?;
+        let prompt = match self.action {
+            Action::RemoveObjects => gone(&prompt)?,
+            _ => prompt,
+        };
         Ok(AssetRequest {
             unprompted,
             use_case: Some(use_case),
             model: self.model,
             width: self.width,
             height: self.height,
+            of_one_picture: true,
             references: vec![self.image],
             mask: self.mask,
             upscale_ratio: (self.action == Action::Upscale)
@@ -220,6 +231,17 @@ impl RefineImageArgs {
             ..AssetRequest::plain(prompt)
         })
     }
+}
+
+/// The wish to be rid of something, in words for a model that edits.
+fn gone(what: &Prompt) -> Result<Prompt, RunError> {
+    let words = what.as_str().trim();
+    let words = match words.to_lowercase().starts_with("remove ") {
+        true => words.to_owned(),
+        false => format!("Remove {words}"),
+    };
+    let words = format!("{words}. Show what is behind it, and change nothing else.");
+    Prompt::try_from(words).map_err(|why| wrong("prompt", why))
 }
 
 fn wrong(field: &'static str, message: String) -> RunError {

@@ -42,6 +42,9 @@ struct WorkflowLine {
     outputs: Vec<String>,
 }
 
+/// So much of a page is put before a model; the rest is on the next one.
+const MOST_BYTES: usize = 24_000;
+
 pub(super) fn list_workflows() -> Entry {
     Entry {
         spec: spec::<ListWorkflowsArgs, ListWorkflowsAnswer>(
@@ -69,7 +72,16 @@ async fn list(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, E
     };
     let search = args.search.as_deref().map(str::trim).filter(|words| !words.is_empty());
     let all = call.runs.workflows(search).await.map_err(|error| error.report())?;
-    let page: Vec<WorkflowLine> = all.iter().skip(skip).take(limit).map(line).collect();
+    let mut room = MOST_BYTES;
+    let fits = |line: &WorkflowLine| {
+        let bytes = line.inputs.iter().chain(&line.outputs).map(String::len).sum::<usize>();
+        let whole = bytes + line.description.len();
+        let first = room == MOST_BYTES;
+        room = room.saturating_sub(whole);
+        first || room > 0
+    };
+    let page: Vec<WorkflowLine> =
+        all.iter().skip(skip).take(limit).map(line).take_while(fits).collect();
     let more = all.len() > skip + page.len();
     let message = match (all.len(), search) {
         (0, None) => "This workspace has no workflows; they are built at app.layer.ai.".to_owned(),
@@ -93,8 +105,8 @@ fn line(workflow: &Workflow) -> WorkflowLine {
         workflow_id: workflow.id.to_string(),
         name: workflow.name.clone(),
         description: workflow.description.clone(),
-        inputs: workflow.inputs.iter().map(in_words).collect(),
-        outputs: workflow.outputs.iter().map(output).collect(),
+        inputs: workflow.inputs.iter().take(40).map(in_words).collect(),
+        outputs: workflow.outputs.iter().take(40).map(output).collect(),
     }
 }
 

@@ -27,6 +27,15 @@ fn words(kind: MediaKind, modality: Modality, index: usize) -> &'static [&'stati
     }
 }
 
+/// What nobody has seen a model go by: a model that says nothing is not tried with it.
+fn fits(kind: MediaKind, modality: Modality) -> bool {
+    match kind {
+        MediaKind::Audio => matches!(modality, Modality::Audio | Modality::Video),
+        MediaKind::Mesh => modality == Modality::ThreeD,
+        _ => true,
+    }
+}
+
 /// The part of each file in the run, in a word that the model knows.
 ///
 /// # Errors
@@ -43,17 +52,22 @@ pub(in crate::runs) fn roles(
         let (name, count) = (&model.name, found.len());
         return Err(wrong(format!("the model `{name}` takes at most {most}; these are {count}")));
     }
-    let known = &details.reference_types;
+    // What the model's own page doesn't say, its entry in the list may.
+    let known = match details.reference_types.as_slice() {
+        [] => &model.reference_types,
+        _ => &details.reference_types,
+    };
     let role = |(index, one): (usize, &Found)| {
         let words = words(one.kind, modality, index);
         let word = match known.is_empty() {
-            true => words.first().copied(),
+            true => words.first().copied().filter(|_| fits(one.kind, modality)),
             false => words.iter().copied().find(|word| known.iter().any(|known| known == word)),
         };
         word.map(str::to_owned).ok_or_else(|| {
             wrong(format!(
-                "the model `{}` takes no such file; it takes: {}",
+                "the model `{}` takes no such file{}{}",
                 model.name,
+                if known.is_empty() { "" } else { "; it takes: " },
                 known.join(", ")
             ))
         })
