@@ -125,7 +125,12 @@ impl LayerClient {
 
     /// The whole catalogue of a workspace, in Layer's order, which is a recommendation.
     pub async fn models(&self, workspace: &WorkspaceId) -> Result<Vec<Model>, ApiError> {
-        self.all_pages(&["workspaces", workspace.as_str(), "models"], wire::models).await
+        let path = ["workspaces", workspace.as_str(), "models"];
+        let mut models = self.all_pages(&path, wire::models).await?;
+        // A service that repeats a page does not make two models of one.
+        let mut seen = std::collections::HashSet::new();
+        models.retain(|model| seen.insert(model.id.clone()));
+        Ok(models)
     }
 
     /// What one model's own page tells; nothing where there is no such page, which Layer does not

@@ -100,7 +100,7 @@ pub(super) struct CreateAssetArgs {
     /// JSON object of the model's own settings, e.g. {"speed": 1.2}.
     #[serde(default)]
     options: FreeObject,
-    /// Files to go by: paths (art/*.png), job ids (job_x#2) or file ids.
+    /// Files to go by: paths (art/**/*.png), job ids (job_x#2) or file ids.
     #[schemars(length(max = 20))]
     references: Option<Vec<String>>,
     /// File or folder, e.g. assets/knight.png.
