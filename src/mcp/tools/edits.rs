@@ -35,8 +35,8 @@ pub(super) fn remove_background() -> Entry {
         spec: spec::<RemoveBackgroundArgs, JobReport>(
             "remove_background",
             "Remove background",
-            "Cuts the subject of a picture out: a new PNG with real alpha. Spends Creative Units \
-             (little). The original stays. Use it when a sprite or icon needs transparency.",
+            "Cuts the subject of a picture out: a new PNG with real alpha, for sprites and icons. \
+             Spends Creative Units (little). The original stays.",
             Hints::SPENDS,
         ),
         toolset: Toolset::Default,
@@ -98,11 +98,11 @@ pub(super) struct RefineImageArgs {
     action: Action,
     /// What to change or remove; needed by edit, inpaint, remove_objects.
     prompt: Option<Prompt>,
-    /// Picture that is light where to paint; needed by inpaint.
+    /// Light where to paint; for inpaint.
     mask: Option<String>,
-    /// Pixels; needed by outpaint and reframe.
+    /// For outpaint, reframe.
     width: Option<Pixels>,
-    /// Pixels; needed by outpaint and reframe.
+    /// For outpaint, reframe.
     height: Option<Pixels>,
     /// How much larger upscale makes it; default 2.
     scale: Option<Scale>,
@@ -155,9 +155,9 @@ pub(super) fn refine_image() -> Entry {
         spec: spec::<RefineImageArgs, JobReport>(
             "refine_image",
             "Refine image",
-            "Changes a picture that is there: edit by words, inpaint under a mask, remove objects, \
-             outpaint, reframe, upscale, vectorize. Spends Creative Units. Saves a new file; the original stays. An \
-             edit renders the whole frame again, so untouched parts may shift a little.",
+            "Changes a picture: edit by words, inpaint under a mask, remove objects, outpaint, \
+             reframe, upscale, vectorize. Spends Creative Units. Saves a new file. An edit renders \
+             the whole frame again, so untouched parts may shift a little.",
             Hints::SPENDS,
         ),
         toolset: Toolset::Default,

@@ -19,7 +19,7 @@ struct ListModelsArgs {
     capability: Option<String>,
     /// Words in the name or id.
     search: Option<String>,
-    /// Only models up to this price per output; slower, asks for each price.
+    /// Price per output at most; slower.
     max_cu: Option<f64>,
     /// Default 20.
     limit: Option<Limit>,

@@ -167,7 +167,7 @@ struct CreateStyleArgs {
     kind: Option<ContentType>,
     /// For people.
     description: Option<String>,
-    /// Has no known price: refused, the user trains it in the app.
+    /// Refused: no known price. The user trains it in the app.
     #[serde(default)]
     train: bool,
 }

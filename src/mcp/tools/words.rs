@@ -91,8 +91,8 @@ pub(super) fn generate_prompt() -> Entry {
         spec: spec::<GeneratePromptArgs, GeneratePromptAnswer>(
             "generate_prompt",
             "Generate prompt",
-            "Layer's prompt writer: turns a rough idea or pictures into a prompt for create_asset. \
-             Makes no asset. You can write prompts yourself; use it when the user asks for it.",
+            "Layer's prompt writer: an idea or pictures become a prompt for create_asset. Makes no \
+             asset. Use it when the user asks for it; you can write prompts yourself.",
             Hints::CHANGES_LAYER,
         ),
         toolset: Toolset::Default,

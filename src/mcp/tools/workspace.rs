@@ -67,9 +67,8 @@ pub(super) fn get_workspace_info() -> Entry {
         spec: spec::<WorkspaceArgs, WorkspaceAnswer>(
             "get_workspace_info",
             "Workspace and balance",
-            "Shows which workspace pays, its Creative Units, the user's spending limit, and the \
-             folder that files go to; with `usage` what was spent on what. Use it for questions \
-             about balance, plan or set-up.",
+            "Which workspace pays, its Creative Units, the user's limit and the output folder; with \
+             `usage` what was spent on what. For questions about balance, plan or set-up.",
             Hints::READS_LAYER,
         ),
         toolset: Toolset::Default,
