@@ -26,8 +26,34 @@ pub(super) struct Document {
     pub(super) text: &'static str,
 }
 
-/// Asks for what a document says, under the variable `input`, and returns the root field's value:
-/// an object, a list, or null.
+/// The value of a root field, an object, a list or null, with what the service's support finds it
+/// by.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) value: Value,
+    pub(super) request_id: Option<String>,
+}
+
+impl std::ops::Deref for Found {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl Found {
+    /// It has not the form that the schema gives it. Whatever was done is done: a second try of a
+    /// mutation is not ours to make.
+    pub(super) fn odd(&self, what: &'static str) -> ApiError {
+        let message =
+            format!("{what} in the service's answer is missing or has an unexpected form");
+        let error = ApiError::new(ApiErrorKind::Service, Reached::Unknown, message);
+        ApiError { request_id: self.request_id.clone(), ..error }
+    }
+}
+
+/// Asks for what a document says, and returns what its root field holds.
 ///
 /// # Errors
 /// Those of the connection, of the top-level list `errors`, and of a root field that is an `Error`.
@@ -36,7 +62,7 @@ pub(super) async fn ask(
     paths: &Paths,
     document: Document,
     variables: Value,
-) -> Result<Value, ApiError> {
+) -> Result<Found, ApiError> {
     let mut left_out = BTreeSet::new();
     loop {
         let body = json!({
@@ -61,7 +87,7 @@ pub(super) async fn ask(
                 )));
             }
             Err(Refusal::Other(error)) => return Err(told(*error)),
-            Ok(value) => return Ok(value),
+            Ok(value) => return Ok(Found { value, request_id: answer.request_id }),
         }
     }
 }

@@ -12,8 +12,8 @@ pub use usage::Usage;
 use serde_json::{Value, json};
 
 use super::LayerClient;
-use super::error::{ApiError, ApiErrorKind, Reached};
-use super::graphql::{self, Document, input};
+use super::error::{ApiError, ApiErrorKind};
+use super::graphql::{self, Document, Found, input};
 use super::ids::{FileId, InferenceId, StyleId, WorkspaceId};
 use super::model::Modality;
 use crate::redact::{clean, clean_line};
@@ -173,8 +173,8 @@ impl LayerClient {
     pub async fn style(&self, id: &StyleId) -> Result<Option<Style>, ApiError> {
         let found = self.graphql(documents::STYLE, input(json!({ "styleId": id.as_str() }))).await;
         match found {
-            Ok(Value::Null) => Ok(None),
-            Ok(found) => style(&found).map(Some).ok_or_else(|| odd("the style")),
+            Ok(found) if found.is_null() => Ok(None),
+            Ok(found) => style(&found).map(Some).ok_or_else(|| found.odd("the style")),
             Err(error) if error.kind == ApiErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -201,7 +201,7 @@ impl LayerClient {
         put(&mut fields, "description", json!(new.description));
         put(&mut fields, "contentType", json!(new.content_type));
         let made = self.graphql(documents::CREATE_STYLE, input(fields)).await?;
-        style(&made).ok_or_else(|| odd("the new style"))
+        style(&made).ok_or_else(|| made.odd("the new style"))
     }
 
     /// Says what a picture at Layer shows. Sent once.
@@ -300,7 +300,7 @@ impl LayerClient {
         Ok(Usage::read(&found))
     }
 
-    async fn graphql(&self, document: Document, variables: Value) -> Result<Value, ApiError> {
+    async fn graphql(&self, document: Document, variables: Value) -> Result<Found, ApiError> {
         graphql::ask(&self.http, &self.paths, document, variables).await
     }
 
@@ -311,10 +311,11 @@ impl LayerClient {
         document: Document,
         list: &str,
         fields: Value,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Found, ApiError> {
         let name = self.graphql_name(workspace).await?;
         let found = self.graphql(document, json!({ "name": name, "input": fields })).await?;
-        found.get(list).cloned().ok_or_else(|| odd("the list"))
+        let value = found.get(list).cloned().ok_or_else(|| found.odd("the list"))?;
+        Ok(Found { value, ..found })
     }
 
     /// The name by which GraphQL knows a workspace that REST knows by its id.
@@ -358,12 +359,12 @@ fn put(fields: &mut Value, name: &str, value: Value) {
 }
 
 fn page<T>(
-    list: &Value,
+    list: &Found,
     limit: u32,
     read: fn(&Value) -> Option<T>,
 ) -> Result<HistoryPage<T>, ApiError> {
     if !list.is_object() {
-        return Err(odd("the list"));
+        return Err(list.odd("the list"));
     }
     let info = list.get("pageInfo").unwrap_or(&Value::Null);
     let edges = list.get("edges").and_then(Value::as_array).into_iter().flatten();
@@ -455,9 +456,9 @@ fn session(item: &Value) -> Option<Session> {
 }
 
 /// The value of a `StringWrapper`, as far as a model should read it.
-fn words(found: &Value) -> Result<String, ApiError> {
+fn words(found: &Found) -> Result<String, ApiError> {
     let said = text(found, "value").map(|said| clean(said, 20_000)).unwrap_or_default();
-    if said.trim().is_empty() { Err(odd("the text")) } else { Ok(said.trim().to_owned()) }
+    if said.trim().is_empty() { Err(found.odd("the text")) } else { Ok(said.trim().to_owned()) }
 }
 
 fn text<'a>(item: &'a Value, name: &str) -> Option<&'a str> {
@@ -479,13 +480,4 @@ fn word(item: &Value, name: &str) -> Option<String> {
 
 fn lower(word: &str) -> String {
     clean_line(word, 60).to_ascii_lowercase()
-}
-
-fn odd(what: &'static str) -> ApiError {
-    // Whatever was done is done: a second try of a mutation is not ours to make.
-    ApiError::new(
-        ApiErrorKind::Service,
-        Reached::Unknown,
-        format!("{what} in the service's answer is missing or has an unexpected form"),
-    )
 }
