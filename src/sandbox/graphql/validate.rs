@@ -482,7 +482,8 @@ pub(super) fn variables(
         let (key, of) = (definition.name.node.to_string(), &definition.var_type.node);
         match (given.get(&key), &definition.default_value) {
             (Some(value), _) => {
-                match coerced(of, value, &format!("Variable '${key}' got invalid value")) {
+                match coerced(of, value, &format!("Variable '${key}' got invalid value at '{key}"))
+                {
                     Ok(value) => {
                         whole.insert(key, value);
                     }
@@ -579,7 +580,7 @@ mod tests {
 
     #[test]
     fn hostile_documents_are_refused() {
-        let deep = "{a".repeat(50_001);
+        let deep = "{a".repeat(60_000);
         assert!(complaints(&deep).contains("longer than"));
         assert!(complaints(&"{a".repeat(5_000)).contains("nested deeper"));
         assert!(complaints(&format!("{{ a(x: {}) }}", "[".repeat(5_000))).contains("nested"));

@@ -150,7 +150,7 @@ fn wrong_scalar(name: &str, value: &Value) -> Option<String> {
 /// Judges a JSON value and fills in the defaults of its inputs. A single value stands for a list
 /// of one.
 pub(super) fn coerced(expected: &Type, value: &Value, path: &str) -> Result<Value, String> {
-    let at = |text: String| format!("{path}; {text}");
+    let at = |text: String| format!("{path}'; {text}");
     if value.is_null() {
         return if expected.nullable {
             Ok(Value::Null)
@@ -252,7 +252,7 @@ pub(super) fn arguments(
         let name = definition.name.node.as_str();
         let literal = given.iter().find(|(given, _)| given.node == *name);
         let value = literal.and_then(|(_, literal)| plain(&literal.node, variables));
-        let path = format!("Argument '{name}' has invalid value");
+        let path = format!("Invalid value at '{name}");
         match (value, &definition.default_value) {
             (Some(value), _) => {
                 whole.insert(name.to_owned(), coerced(&definition.ty.node, &value, &path)?);

@@ -84,7 +84,7 @@ async fn both_addresses_want_a_post_and_the_token() {
         (
             "query($i: GetFileByIdInput!) { getFileById(input: $i) { __typename } }",
             json!({ "i": { "fileId": true } }),
-            "Variable '$i' got invalid value.fileId; ID cannot represent",
+            "Variable '$i' got invalid value at 'i.fileId'; ID cannot represent",
         ),
         (
             "query($i: ListStylesInput!) { listStyles(input: $i) { __typename } }",
