@@ -244,9 +244,16 @@ fn cut_tokens(text: &str) -> Option<String> {
         let tail = rest.find(|character: char| {
             !(character.is_ascii_alphanumeric() || character == '_' || character == '-')
         });
-        let length = TOKEN_PREFIX.len() + tail.unwrap_or(rest.len());
+        let tail = rest.get(..tail.unwrap_or(rest.len())).unwrap_or_default();
+        // Names of files may begin so too, and have to be told as they are.
+        let is_random = |run: &str| {
+            let has = |kind: fn(&char) -> bool| run.chars().any(|it| kind(&it));
+            let mixed = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase);
+            (has(char::is_ascii_digit) && (mixed || run.len() >= 8)) || (mixed && run.len() >= 16)
+        };
+        let length = TOKEN_PREFIX.len() + tail.len();
         let shown = TOKEN_HINT_LENGTH - TOKEN_PREFIX.len();
-        (length > TOKEN_HINT_LENGTH)
+        (length > TOKEN_HINT_LENGTH && (tail.len() >= 28 || tail.split(['_', '-']).any(is_random)))
             .then(|| Cutting { kept: shown, removed: length - TOKEN_HINT_LENGTH })
     })
 }
@@ -489,6 +496,8 @@ mod tests {
             ("token=pat_Zq7Xw2Lm9Rt4 next", "token=pat_Zq7X… next"),
             ("xpat_Zq7X-w2Lm_9Rt4\"", "xpat_Zq7X…\""),
             ("pat_ alone, pat_abcd too", "pat_ alone, pat_abcd too"),
+            ("art/pat_idle_animation_01.png", "art/pat_idle_animation_01.png"),
+            ("pat_abcdefghijklmNOPQRSTuvwxyz", "pat_abcd…"),
             ("Authorization: Bearer abc.def-123==", "Authorization: Bearer …"),
             ("authorization: bearer\tAbC", "authorization: bearer\t…"),
             ("Bearer pat_Zq7Xw2Lm9Rt4", "Bearer pat_Zq7X…"),

@@ -107,10 +107,11 @@ impl Runs {
     /// Names a price and holds to it for a quarter of an hour. Costs nothing.
     pub async fn quote(&self, wanted: &Wanted) -> Result<QuoteReport, RunError> {
         let deadline = Patience::ToTheEnd.before_a_start();
-        let settled = self.settle(wanted, None, deadline).await;
-        let (prepared, price) = match settled.map_err(|(error, _)| error)? {
-            Settled::New(prepared, price) => (prepared, price),
-            Settled::Same(job) => return Err(RunError::Internal { job: job.id().clone() }),
+        let (prepared, price) = match self.settle(wanted, None, deadline).await {
+            Ok(Settled::New(prepared, price)) => (prepared, price),
+            Ok(Settled::Same(job)) => return Err(RunError::Internal { job: job.id().clone() }),
+            Err((error, None)) => return Err(error),
+            Err((error, Some(at))) => return Err(self.explained(error, &at.0, &at.1).await),
         };
         let quote = Quote {
             id: format!("quote_{:016x}", rand::random::<u64>()),

@@ -348,6 +348,8 @@ fn a_secret_in_an_argument_goes_nowhere() {
         traces.are_not_in(&path.display().to_string(), &fs::read(&path).unwrap());
     }
     // What only begins like one is a name.
-    let named = json!({ "prompt": "pat_idle_animation_0001", "width": 64, "height": 64 });
-    assert_eq!(env.call("create_asset", &named).done()["status"], "complete");
+    let named =
+        json!({ "prompt": "x", "width": 64, "height": 64, "save_to": "pat_idle_animation_01.png" });
+    let job = env.call("create_asset", &named).complete();
+    assert!(job.path().ends_with("pat_idle_animation_01.png"), "{:?}", job.path());
 }

@@ -170,6 +170,8 @@ fn a_call_that_the_plan_forbids_says_so() {
     let problem = problem.says("not_charged", false);
     assert!(problem.message().contains("plan is `free`"), "{}", problem.message());
     assert!(problem.message().contains("three_d"), "{}", problem.message());
+    let quoted = env.call("quote", &json!({ "arguments": call })).error("feature_disabled");
+    assert!(quoted.message().contains("plan is `free`"), "{}", quoted.message());
     // A workspace may be named as people know it.
     env.set("LAYER_WORKSPACE_ID", "sandbox-studio");
     let told = env.call("get_workspace_info", &json!({})).done();
