@@ -7,6 +7,7 @@ mod access;
 mod choose;
 mod error;
 mod library;
+mod lost;
 mod place;
 mod prepare;
 mod purchase;
@@ -45,6 +46,7 @@ use crate::layer::{
     WorkspaceId,
 };
 use crate::redact::Redactor;
+use lost::Search;
 use work::{Begin, Look, Stage};
 
 /// The user's limits. No tool can change them.
@@ -131,6 +133,9 @@ pub const SANDBOX_ORIGIN: &str = "sandbox";
 /// have.
 const UNANSWERED: Duration = Duration::from_secs(10);
 
+/// Said of a job whose start was unknown for a while.
+const FOUND_AGAIN: &str = "The answer to its start had got lost; Layer lists the run.";
+
 /// The paying workspace and its neighbours.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -198,8 +203,9 @@ impl Runs {
     ) -> Result<JobReport, RunError> {
         let job = self.known_job(id).await?;
         let waited = self.attend(&job, patience, progress).await?;
+        let said = if job.state == JobState::Unknown { FOUND_AGAIN } else { "" };
         let job = self.known_job(id).await?;
-        self.answer(job, waited, "")
+        self.answer(job, waited, said)
     }
 
     /// Jobs from the newest to the oldest, as the journal has them.
@@ -297,6 +303,12 @@ impl Runs {
         patience: Patience,
         progress: &ProgressSink,
     ) -> Result<Stage, RunError> {
+        if job.state == JobState::Unknown {
+            return match self.search(job).await? {
+                Search::Adopted(job) => Box::pin(self.attend(&job, patience, progress)).await,
+                search => Ok(Stage::Over(Err(lost::still_unknown(job, &search)))),
+            };
+        }
         if let Some(error) = work::bad_end(job) {
             return Ok(Stage::Over(Err(error)));
         }

@@ -175,9 +175,17 @@ impl Runs {
                 return Err(RunError::Budget { which, price: price.estimated, spent, limit });
             }
         }
-        let waited = self.wait(&id, stage, patience.since(began), progress).await;
+        let mut waited = self.wait(&id, stage, patience.since(began), progress).await;
+        let mut remarks = prepared.remarks();
+        if let Stage::Over(Err(RunError::StartUnanswered { .. })) = waited {
+            // Whatever Layer did with it, it lists by now.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let job = self.known_job(&id).await?;
+            waited = self.attend(&job, patience.since(began), progress).await?;
+            remarks = format!("{} {remarks}", super::FOUND_AGAIN);
+        }
         let job = self.known_job(&id).await?;
-        match self.answer(job, waited, &prepared.remarks()) {
+        match self.answer(job, waited, &remarks) {
             Err(error) => {
                 Err(self.explained(error, &prepared.connection, &prepared.workspace).await)
             }

@@ -52,9 +52,7 @@ fn a_rate_limit_says_how_long_to_wait() {
 /// A start after which nobody knows whether it happened, and what the message repeats of it.
 const UNANSWERED: &[(&str, &str)] = &[
     ("server_error", "500"),
-    ("server_error_after_start", "500"),
     ("start_dropped", "connection"),
-    ("start_dropped_after", "connection"),
     ("error_detail_string", "502: \"Oops! Our pixel wizards"),
     ("error_graphql_shape", "502: \"Oops! Our pixel wizards"),
     ("error_html", "502"),
@@ -68,6 +66,7 @@ fn an_unanswered_start_is_never_sent_again_by_itself() {
         let first = env.call("create_asset", &call).error("start_unanswered");
         let first = first.says("unknown", false);
         assert!(first.message().contains(said), "{first:#?}");
+        assert!(first.message().contains("Layer lists no such run"), "{first:#?}");
         assert!(!first.message().contains('<'), "a page is not a sentence: {first:#?}");
         assert!(first.next_step().contains("variation"), "{first:#?}");
         assert_eq!(env.starts(), 1);
@@ -89,8 +88,31 @@ fn an_unanswered_start_is_never_sent_again_by_itself() {
 }
 
 #[test]
+fn a_run_whose_start_got_no_answer_is_found_and_collected() {
+    for_each(&["server_error_after_start", "start_dropped_after"], |fault| {
+        let env = TestEnv::with(&[fault]);
+        let call = picture("a bridge over a river");
+        let job = env.call("create_asset", &call).complete();
+        let said = job.0["message"].as_str().unwrap();
+        assert!(said.contains("Layer lists the run"), "{fault}: {said}");
+        assert_eq!((env.starts(), env.balance()), (1, 500.0 - job.cost()), "{fault}");
+        env.faults(&[]);
+        assert_eq!(env.call("create_asset", &call).complete().id(), job.id());
+        // Where Layer can't be asked it stays unknown, until it can.
+        env.faults(&[fault, "graphql_error"]);
+        let other = picture("a ford through a river");
+        let lost =
+            env.call("create_asset", &other).error("start_unanswered").says("unknown", false);
+        env.faults(&[]);
+        let found = env.call("get_job", &json!({ "job_id": lost.job_id() })).complete();
+        assert!(found.0["message"].as_str().unwrap().contains("Layer lists the run"));
+        assert_eq!(env.starts(), 2, "{fault}");
+    });
+}
+
+#[test]
 fn an_unanswered_start_through_the_server_is_the_same() {
-    let env = TestEnv::with(&["start_dropped_after"]);
+    let env = TestEnv::with(&["start_dropped"]);
     let mut client = env.client();
     let call = picture("a well");
     let first = client.error("create_asset", &call, "start_unanswered").says("unknown", false);
