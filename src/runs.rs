@@ -320,7 +320,15 @@ impl Runs {
                 self.take_up_work(connection, job.id())
             }
         };
-        Ok(self.wait(job.id(), stage, patience, progress).await)
+        let waited = self.wait(job.id(), stage, patience, progress).await;
+        if let Stage::Over(Err(RunError::StartUnanswered { .. })) = waited {
+            // The process that was sending the start is gone; what it sent may be at Layer.
+            let job = self.known_job(job.id()).await?;
+            if job.state == JobState::Unknown {
+                return Box::pin(self.attend(&job, patience, progress)).await;
+            }
+        }
+        Ok(waited)
     }
 
     /// Goes on with a job that was started before, unless this process works on it already.
