@@ -402,9 +402,9 @@ impl RunError {
                 Unknown,
                 false,
                 format!(
-                    "don't repeat the call: it could pay twice. Ask the user to look at app.layer.ai \
-                     whether the run is there; only when they say that it is not, `variation: \
-                     true` buys a new one. The entry is job `{job}`"
+                    "`get_job` with job_id `{job}` looks for it at Layer again, without a new charge. \
+                     If it stays unknown, ask the user to look at app.layer.ai; only when they say \
+                     that it is not there, `variation: true` buys a new one"
                 ),
             ),
             Self::RunFailed { failure, charged, .. } => {

@@ -168,8 +168,8 @@ impl JobReport {
                 job.id()
             )),
             JobStatus::Unknown => Some(
-                "Don't repeat the call: it could pay twice. Look at app.layer.ai whether the run \
-                 is there; if it is not, `variation: true` buys a new one."
+                "`get_job` looks for it at Layer again, without a new charge. If it stays unknown, the \
+                 user can look at app.layer.ai; if it is not there, `variation: true` buys a new one."
                     .to_owned(),
             ),
             _ => None,
