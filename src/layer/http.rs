@@ -499,6 +499,7 @@ fn refusal(status: u16, body: &[u8]) -> ApiError {
     // A redirect may say "it is done, look there", and a conflict "it is under way already".
     let reached = match status {
         500.. | 300..=399 | 408 | 409 => Reached::Unknown,
+        _ if wire::names_a_run(body) => Reached::Unknown,
         _ => Reached::Refused,
     };
     let message = match (status, said) {
@@ -627,6 +628,13 @@ mod tests {
             let error = ApiError { status: Some(status), ..error };
             assert_eq!(error.is_passing(), repeated, "{status}");
         }
+    }
+
+    #[test]
+    fn a_refusal_that_names_a_run_may_have_started_it() {
+        assert!(refusal(404, br#"{"run_id": "r-1", "status": "pending"}"#).may_have_happened());
+        assert!(refusal(422, br#"{"inference_id": "i-1"}"#).may_have_happened());
+        assert!(!refusal(404, br#"{"detail": "run_id"}"#).may_have_happened());
     }
 
     #[test]

@@ -124,8 +124,6 @@ pub struct Price {
     pub available: CreativeUnits,
     /// Layer's own answer to "is it enough".
     pub sufficient: bool,
-    /// How many outputs a workflow is expected to make, where Layer says so.
-    pub outputs: Option<usize>,
 }
 
 /// A run that Layer has accepted (Layer REST reference, execute).

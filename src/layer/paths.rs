@@ -191,7 +191,7 @@ fn is_no_such_path(error: &ApiError) -> bool {
     const OF_ANYTHING: [&str; 5] =
         ["NOT_FOUND", "NOT_FOUND_ERROR", "METHOD_NOT_ALLOWED", "PATH_NOT_FOUND", "ROUTE_NOT_FOUND"];
     let of_the_path = error.upstream_code.as_deref().is_none_or(|code| OF_ANYTHING.contains(&code));
-    matches!(error.status, Some(404 | 405)) && of_the_path
+    matches!(error.status, Some(404 | 405)) && of_the_path && !error.may_have_happened()
 }
 
 #[cfg(test)]

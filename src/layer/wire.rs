@@ -247,11 +247,6 @@ pub(super) fn price(body: &Value) -> Parsed<Price> {
             .get("has_sufficient_creative_units")
             .and_then(truth)
             .unwrap_or(available >= estimated),
-        outputs: ["expected_output_counts", "output_counts", "expected_outputs"]
-            .into_iter()
-            .find_map(|name| body.get(name)?.as_object())
-            .map(|counts| counts.values().filter_map(Value::as_u64).sum::<u64>())
-            .and_then(|count| usize::try_from(count).ok()),
     })
 }
 
@@ -503,6 +498,12 @@ fn is_a_joke(said: &str) -> bool {
 
 const JOKE: &str = " (its word for any failure: trouble of its own, too many runs at once, or a \
                     request that it does not allow)";
+
+/// Whether a body tells the id of a run, which whatever started it must have.
+pub(super) fn names_a_run(body: &[u8]) -> bool {
+    let value = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    string(&value, &["inference_id", "run_id"]).is_some()
+}
 
 /// The words of a page, which gateways answer with in the service's place. Other text stays as it
 /// is.
