@@ -346,6 +346,13 @@ fn parse<A: DeserializeOwned>(arguments: Map<String, Value>) -> Result<A, ErrorR
     })
 }
 
+/// Where a page of a list that is counted here begins.
+fn offset<N: std::str::FromStr + Default>(cursor: Option<&str>) -> Result<N, ErrorReport> {
+    let wrong = "`cursor` is the next_cursor of an earlier answer; leave it out to begin";
+    let Some(cursor) = cursor else { return Ok(N::default()) };
+    cursor.parse().map_err(|_| argument_error(wrong))
+}
+
 fn argument_error(message: &str) -> ErrorReport {
     RunError::Argument { field: "", message: clean_line(message, 600) }.report()
 }

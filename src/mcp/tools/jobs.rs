@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Answer, Call, Entry, Handled, Hints, Toolset, argument_error, data, parse, spec};
+use super::{Answer, Call, Entry, Handled, Hints, Toolset, data, offset, parse, spec};
 use crate::journal::{Job, JobId};
 use crate::layer::{CancelOutcome, CreativeUnits};
 use crate::redact::clean_line;
@@ -110,14 +110,7 @@ pub(super) fn list_jobs() -> Entry {
 async fn list(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
     let args = parse::<ListJobsArgs>(arguments)?;
     let limit = args.limit.map_or(20, Limit::get);
-    let skip: u32 = match args.cursor.as_deref() {
-        None => 0,
-        Some(cursor) => cursor.parse().map_err(|_| {
-            argument_error(
-                "`cursor` is the next_cursor of an earlier answer; leave it out to begin",
-            )
-        })?,
-    };
+    let skip: u32 = offset(args.cursor.as_deref())?;
     // One more than asked for tells whether there are more.
     let mut jobs = call
         .runs

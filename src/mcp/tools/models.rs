@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Answer, Call, Entry, Handled, Hints, Toolset, argument_error, data, parse, spec};
+use super::{
+    Answer, Call, Entry, Handled, Hints, Toolset, argument_error, data, offset, parse, spec,
+};
 use crate::layer::{CreativeUnits, Modality, Model, UseCase};
 use crate::runs::{ErrorReport, Limit};
 
@@ -69,14 +71,7 @@ pub(super) fn list_models() -> Entry {
 async fn list(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
     let args = parse::<ListModelsArgs>(arguments)?;
     let limit = args.limit.map_or(20, Limit::get) as usize;
-    let skip: usize = match args.cursor.as_deref() {
-        None => 0,
-        Some(cursor) => cursor.parse().map_err(|_| {
-            argument_error(
-                "`cursor` is the next_cursor of an earlier answer; leave it out to begin",
-            )
-        })?,
-    };
+    let skip: usize = offset(args.cursor.as_deref())?;
     let most = match args.max_cu {
         None => None,
         Some(most) => Some(

@@ -38,7 +38,6 @@ struct QuoteArgs {
     tool: Buyer,
     /// The arguments that the call will have, as a JSON object.
     #[serde(default)]
-    #[schemars(required)]
     arguments: FreeObject,
     #[serde(flatten)]
     #[schemars(skip)]

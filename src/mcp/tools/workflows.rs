@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::assets::buy;
 use super::object::FreeObject;
-use super::{Answer, Call, Entry, Handled, Hints, Toolset, argument_error, data, parse, spec};
+use super::{Answer, Call, Entry, Handled, Hints, Toolset, data, offset, parse, spec};
 use crate::files::SaveTo;
 use crate::layer::{Workflow, WorkflowInput};
 use crate::redact::clean_line;
@@ -62,14 +62,7 @@ pub(super) fn list_workflows() -> Entry {
 async fn list(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
     let args = parse::<ListWorkflowsArgs>(arguments)?;
     let limit = args.limit.map_or(20, Limit::get) as usize;
-    let skip: usize = match args.cursor.as_deref() {
-        None => 0,
-        Some(cursor) => cursor.parse().map_err(|_| {
-            argument_error(
-                "`cursor` is the next_cursor of an earlier answer; leave it out to begin",
-            )
-        })?,
-    };
+    let skip: usize = offset(args.cursor.as_deref())?;
     let search = args.search.as_deref().map(str::trim).filter(|words| !words.is_empty());
     let all = call.runs.workflows(search).await.map_err(|error| error.report())?;
     let mut room = MOST_BYTES;
