@@ -16,7 +16,7 @@ use layer_mcp::layer::{
     Connectivity, CreativeUnits, LayerClient, LayerSettings, ProxyChoice, TrustRoots,
 };
 use layer_mcp::runs::{
-    AssetRequest, Connect, Connection, Limits, Patience, Pixels, Prompt, Runs, RunsSettings,
+    AssetRequest, Connect, Connection, Limits, Pace, Patience, Pixels, Prompt, Runs, RunsSettings,
     SANDBOX_ORIGIN, SetupProblem, Wanted,
 };
 use layer_mcp::sandbox::{Sandbox, SandboxOptions};
@@ -81,7 +81,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
             run: None,
             session: None,
             day: None,
+            project: None,
         },
+        project: None,
+        pace: Pace::default(),
+        same_request: std::time::Duration::from_secs(24 * 60 * 60),
         now: jiff::Zoned::now,
         redactor: layer_mcp::redact::Redactor::new(),
         audit: layer_mcp::audit::AuditTrail::nowhere(),
@@ -91,8 +95,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         height: Some(Pixels::try_from(512.0)?),
         ..AssetRequest::plain(Prompt::try_from(prompt)?)
     });
-    let quote = runs.quote(&request).await?;
-    println!("{} would make it for {}", quote.subject, quote.price.estimated);
+    let quote = runs.quote(std::slice::from_ref(&request)).await?;
+    for call in &quote.calls {
+        println!("{} would make it for {}", call.subject, call.price);
+    }
     let progress = |progress: layer_mcp::runs::Progress| {
         println!("{:>3.0} %  {}", progress.percent, progress.message);
     };

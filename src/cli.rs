@@ -21,7 +21,7 @@ use std::sync::Arc;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::audit::{AuditTrail, Event};
-use crate::config::{Config, Flags, Surroundings};
+use crate::config::{Config, Flags, LimitFlags, Surroundings};
 use crate::credentials::{CredentialStore, Credentials, StoreError, UnlockOptions};
 use crate::log;
 use crate::mcp::{Offered, Tools, Toolset, Waiting};
@@ -70,6 +70,28 @@ struct SettingFlags {
     /// Use the token stored under this name, such as `staging`
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
+    #[command(flatten)]
+    limits: LimitArguments,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits, in Creative Units")]
+struct LimitArguments {
+    /// The most that one purchase may cost
+    #[arg(long, global = true, value_name = "CU")]
+    budget_run: Option<String>,
+    /// The most that this process may spend
+    #[arg(long, global = true, value_name = "CU")]
+    budget_session: Option<String>,
+    /// The most that may be spent in a day
+    #[arg(long, global = true, value_name = "CU")]
+    budget_day: Option<String>,
+    /// The most that may be spent for one project, ever
+    #[arg(long, global = true, value_name = "CU")]
+    budget_project: Option<String>,
+    /// Above this price a purchase needs your consent
+    #[arg(long, global = true, value_name = "CU")]
+    confirm_above: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -145,9 +167,20 @@ pub fn run() -> ExitCode {
         }
     };
     harden();
-    let SettingFlags { sandbox, home, output_dir, read_only, toolsets, profile } =
+    #[cfg(all(debug_assertions, unix))]
+    if let Some(step) = std::env::var_os("LAYER_MCP_DIE_AT") {
+        crate::drill::die_at(step.to_string_lossy().into_owned());
+    }
+    let SettingFlags { sandbox, home, output_dir, read_only, toolsets, profile, limits } =
         arguments.settings;
-    let flags = Flags { sandbox, home, output_dir, read_only, profile };
+    let limits = LimitFlags {
+        run: limits.budget_run,
+        session: limits.budget_session,
+        day: limits.budget_day,
+        project: limits.budget_project,
+        confirm_above: limits.confirm_above,
+    };
+    let flags = Flags { sandbox, home, output_dir, read_only, profile, limits };
     let env = |name: &str| std::env::var_os(name);
     let around = Surroundings {
         env: &env,
@@ -289,7 +322,10 @@ fn runs(process: &Process) -> Runs {
     Runs::new(RunsSettings {
         journal: config.journal(),
         output_dir: config.output_dir.clone().ok_or_else(nowhere),
+        project: config.project(),
         limits: config.limits.clone(),
+        pace: config.pace,
+        same_request: config.same_request,
         now: jiff::Zoned::now,
         redactor,
         audit,
@@ -345,6 +381,9 @@ fn tools(process: &Process, json: bool, terminal: &mut Terminal) -> ExitCode {
                 });
                 if let (Some(tool), Some(output)) = (tool.as_object_mut(), spec.output.as_deref()) {
                     tool.insert("outputSchema".to_owned(), output.clone().into());
+                }
+                if let (Some(tool), Some(meta)) = (tool.as_object_mut(), spec.meta()) {
+                    tool.insert("_meta".to_owned(), meta.into());
                 }
                 tool
             })

@@ -4,6 +4,7 @@
 //! call that needs Layer then says what is wrong and how to mend it.
 
 mod file;
+mod limits;
 mod profile;
 pub mod project;
 
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use url::Url;
 
 pub use file::read_small;
+pub use limits::LimitFlags;
 pub use profile::{NotAProfile, Profile};
 pub use project::ProjectHome;
 
@@ -27,8 +29,8 @@ use crate::credentials::token::is_placeholder;
 use crate::credentials::{
     PasswordCommand, PasswordSettings, UnlockOptions, default_device_key_path,
 };
-use crate::layer::{AllowedHost, ApiBase, CreativeUnits, ProxyChoice, WorkspaceId};
-use crate::runs::Limits;
+use crate::layer::{AllowedHost, ApiBase, ProxyChoice, WorkspaceId};
+use crate::runs::{Limits, Pace};
 
 /// Names of the settings as environment variables. In `config.toml` they stand in lower case and
 /// without `LAYER_`.
@@ -72,8 +74,16 @@ pub mod names {
     pub const BUDGET_SESSION: &str = "LAYER_BUDGET_SESSION_CU";
     /// The most that may be spent in a day.
     pub const BUDGET_DAY: &str = "LAYER_BUDGET_DAY_CU";
+    /// The most that may be spent for one project, ever.
+    pub const BUDGET_PROJECT: &str = "LAYER_BUDGET_PROJECT_CU";
     /// Above this price a purchase needs the user's consent.
     pub const CONFIRM_ABOVE: &str = "LAYER_CONFIRM_ABOVE_CU";
+    /// How many hours the same request is answered with the same job.
+    pub const SAME_REQUEST: &str = "LAYER_SAME_REQUEST_HOURS";
+    /// Starts that may leave in a minute; half of them videos.
+    pub const STARTS: &str = "LAYER_STARTS_PER_MINUTE";
+    /// Runs that may be under way at once.
+    pub const RUNS_AT_ONCE: &str = "LAYER_RUNS_AT_ONCE";
     /// The longest that one call blocks.
     pub const MAX_WAIT: &str = "LAYER_MAX_WAIT_SECONDS";
     /// Which of several stored tokens is used.
@@ -99,6 +109,8 @@ pub struct Flags {
     pub read_only: bool,
     /// Which of several stored tokens is used.
     pub profile: Option<String>,
+    /// The user's limits, in the words of the command line.
+    pub limits: LimitFlags,
 }
 
 /// Where the settings come from, so that this module never looks for itself.
@@ -161,6 +173,10 @@ pub struct Config {
     pub output_dir: Option<PathBuf>,
     /// The user's limits.
     pub limits: Limits,
+    /// How long the same request is answered with the same job.
+    pub same_request: Duration,
+    /// How fast starts may leave.
+    pub pace: Pace,
     /// The longest that one call blocks.
     pub max_wait: Duration,
     /// How many days the audit trail is kept.
@@ -178,7 +194,6 @@ pub struct Config {
 /// The longest that a call blocks unless the user says otherwise: clients give up at 60 seconds.
 const MAX_WAIT: Duration = Duration::from_secs(45);
 const AUDIT_DAYS: u32 = 30;
-const CONFIRM_ABOVE: i64 = 20_000_000;
 
 impl Config {
     /// Reads all settings. The only files it opens are `config.toml` and that of the profile.
@@ -195,6 +210,8 @@ impl Config {
             let own = profile_dir(&home, profile).join("config.toml");
             file = reader.file(&own).over(file);
         }
+        let limits = reader.limits(&flags.limits, &file);
+        let (same_request, pace) = (reader.same_request(&file), reader.pace(&file));
         let mut base_url = reader.text(names::BASE_URL, file.api_base_url);
         if base_url.as_deref().is_some_and(|text| text.trim().is_empty()) {
             base_url = None;
@@ -210,6 +227,7 @@ impl Config {
         });
         let project_home = reader.project_home(flags, &device_key);
         let project = reader.project_file(project_home.as_ref());
+        let limits = reader.lowered(limits, &project);
         let password = PasswordSettings {
             value: reader.secret(names::PASSWORD),
             file: reader.path(names::PASSWORD_FILE, file.password_file),
@@ -217,15 +235,6 @@ impl Config {
                 .text(names::PASSWORD_COMMAND, file.password_command)
                 .map(|line| PasswordCommand::new(line, around.all_env.clone())),
         };
-        let limits = Limits {
-            confirm_above: reader
-                .amount(names::CONFIRM_ABOVE, file.confirm_above_cu)
-                .unwrap_or(CreativeUnits::from_micros(CONFIRM_ABOVE)),
-            run: reader.amount(names::BUDGET_RUN, file.budget_run_cu),
-            session: reader.amount(names::BUDGET_SESSION, file.budget_session_cu),
-            day: reader.amount(names::BUDGET_DAY, file.budget_day_cu),
-        };
-        let limits = reader.lowered(limits, &project);
         let allowed_hosts = reader.hosts(names::ALLOWED_HOSTS, file.allowed_hosts);
         let reference_hosts = reader.hosts(names::REFERENCE_HOSTS, file.reference_hosts);
         let workspace = project.workspace_id.or(file.workspace_id);
@@ -263,6 +272,8 @@ impl Config {
             limits,
             project_home,
             profile,
+            same_request,
+            pace,
             max_wait: reader.max_wait(file.max_wait_seconds),
             audit_days: reader.audit_days(file.audit_days),
             log: reader.text(names::LOG, file.log).unwrap_or_else(|| "info".to_owned()),
@@ -290,6 +301,17 @@ impl Config {
             Some(profile) => profile_dir(home, profile).join("secure"),
             None => home.join("secure"),
         }
+    }
+
+    /// The project that assets are made for: the repository around the output folder, or that
+    /// folder, by its real name so that no link makes another project of it.
+    pub fn project(&self) -> Option<PathBuf> {
+        let folder = self.output_dir.as_deref()?;
+        let there = folder.ancestors().find(|above| above.exists())?;
+        let rest = folder.strip_prefix(there).ok()?;
+        let real = there.canonicalize().ok()?.join(rest);
+        let repository = real.ancestors().find(|above| above.join(".git").exists());
+        Some(repository.unwrap_or(&real).to_owned())
     }
 
     /// The journal's file. The sandbox has one of its own: it spends nothing real.
@@ -403,21 +425,6 @@ impl Reader<'_> {
             None => {
                 self.problem(name, "it must be an absolute path");
                 None
-            }
-        }
-    }
-
-    fn amount(&mut self, name: &str, file: Option<f64>) -> Option<CreativeUnits> {
-        let amount = match self.text(name, None) {
-            Some(text) => text.parse().ok(),
-            None => CreativeUnits::from_number(file?),
-        };
-        match amount {
-            Some(amount) if amount >= CreativeUnits::ZERO => Some(amount),
-            _ => {
-                self.problem(name, "it must be an amount of Creative Units such as `12` or `0.5`");
-                // A limit that can't be read must not become no limit.
-                Some(CreativeUnits::ZERO)
             }
         }
     }
@@ -582,25 +589,6 @@ impl Reader<'_> {
         file
     }
 
-    /// A project may tighten the user's limits and never loosen them.
-    fn lowered(&self, limits: Limits, project: &File) -> Limits {
-        let lower = |usual: Option<CreativeUnits>, wish: Option<f64>| {
-            let Some(wish) = wish else { return usual };
-            // What can't be read must not become no limit.
-            let wish = CreativeUnits::from_number(wish)
-                .filter(|wish| *wish >= CreativeUnits::ZERO)
-                .unwrap_or(CreativeUnits::ZERO);
-            Some(usual.map_or(wish, |usual| usual.min(wish)))
-        };
-        Limits {
-            confirm_above: lower(Some(limits.confirm_above), project.confirm_above_cu)
-                .unwrap_or(limits.confirm_above),
-            run: lower(limits.run, project.budget_run_cu),
-            session: lower(limits.session, project.budget_session_cu),
-            day: lower(limits.day, project.budget_day_cu),
-        }
-    }
-
     fn file(&mut self, path: &Path) -> File {
         let text = match read_small(path) {
             Ok(text) => text,
@@ -655,6 +643,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
+    use crate::layer::CreativeUnits;
 
     fn load(variables: &[(&str, &str)], toml: &str, flags: &Flags) -> (tempfile::TempDir, Config) {
         let home = tempfile::tempdir().unwrap();

@@ -75,6 +75,9 @@ struct Inner {
     dir: Dir,
 }
 
+/// A file that is being written was touched later than this.
+const UNTOUCHED: Duration = Duration::from_secs(5);
+
 impl OutputDir {
     /// Opens the folder at `path` for writing, and creates what is missing of it. Writes and
     /// removes a small file to see that it can.
@@ -342,8 +345,9 @@ impl OutputDir {
     }
 
     /// Removes what a killed process left in the folder of `target`: files named
-    /// `.layer-mcp-<16 hex digits>.part` last written at least `older_than` before `now`.
-    /// Returns how many. Folders are not searched, and what can't be removed is left.
+    /// `.layer-mcp-<16 hex digits>.part` whose lock nobody holds, or, on disks without locks, last
+    /// written at least `older_than` before `now`. Returns how many. Folders are not searched, and
+    /// what can't be removed is left.
     pub fn remove_stale_parts(
         &self,
         target: &Target,
@@ -355,7 +359,15 @@ impl OutputDir {
         let stale = |entry: &cap_std::fs::DirEntry| {
             let metadata = entry.metadata().ok().filter(cap_std::fs::Metadata::is_file)?;
             let written = metadata.modified().ok()?.into_std();
-            now.duration_since(written).ok().filter(|age| *age >= older_than)
+            let age = now.duration_since(written).ok()?;
+            let name = entry.file_name();
+            let least = match incoming::is_written(&dir, name.to_str()?) {
+                incoming::Lock::Taken => return None,
+                // Another machine's lock may not be seen here: a moment of rest is asked for.
+                incoming::Lock::Ours => UNTOUCHED,
+                incoming::Lock::Unknown => older_than,
+            };
+            (age >= least.min(older_than)).then_some(())
         };
         entries
             .filter_map(Result::ok)

@@ -13,6 +13,7 @@
 //! - [`credentials`]: the token, encrypted at rest.
 //! - [`sandbox`]: an offline Layer, written from Layer's documents and not from our client.
 //! - [`log`], [`audit`] and [`redact`]: what leaves the process beside answers, without secrets.
+//! - [`drill`]: dying at a chosen step, in builds for development.
 //!
 //! ```text
 //! cli → { mcp, sandbox, config, credentials, log }
@@ -35,6 +36,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+pub mod drill;
 pub mod files;
 pub mod journal;
 pub mod layer;

@@ -3,14 +3,19 @@
 //! [`Tools`] is what the server offers, and is used by `layer-mcp call` as well; [`Server`] puts it
 //! behind the protocol; [`stdio`] carries it.
 
+mod consent;
 mod progress;
 mod schema;
 pub mod stdio;
 mod tools;
 
-pub use tools::{Answer, Hints, Offered, Picture, ToolSpec, Tools, Toolset, UnknownTool, Waiting};
+pub use tools::{
+    Answer, AskUser, Hints, NobodyToAsk, Offered, Picture, Reply, ToolSpec, Tools, Toolset,
+    UnknownTool, Waiting,
+};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +28,9 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
+
+use crate::runs::RunError;
+use consent::Consents;
 
 /// What a model is told about the server as a whole. Some clients cut at 2,048 characters.
 const INSTRUCTIONS: &str = "\
@@ -47,8 +55,11 @@ repeated, and in next_step what to do.
 pub struct Server {
     tools: Arc<Tools>,
     listed: Vec<Tool>,
+    consents: Consents,
 }
 
+/// A question to the user stays open for so long at least.
+const SHORTEST_QUESTION: Duration = Duration::from_secs(15);
 /// A tool list never changes while the process lives.
 const LIST_IS_FRESH_MS: u64 = 3_600_000;
 
@@ -56,7 +67,7 @@ impl Server {
     /// Puts the tools behind the protocol.
     pub fn new(tools: Arc<Tools>) -> Self {
         let listed = tools.specs().map(tool).collect();
-        Self { tools, listed }
+        Self { tools, listed, consents: Consents::new() }
     }
 
     fn implementation() -> Implementation {
@@ -78,6 +89,9 @@ fn tool(spec: &ToolSpec) -> Tool {
             .idempotent(hints.idempotent)
             .open_world(hints.open_world),
     );
+    if let Some(meta) = spec.meta() {
+        tool.meta = Some(rmcp::model::MetaObject(meta));
+    }
     tool
 }
 
@@ -114,7 +128,21 @@ impl ServerHandler for Server {
         let version = context.protocol_version();
         let arguments = request.arguments.unwrap_or_default();
         let (sink, forward) = progress::channel(&context);
-        let call = self.tools.call(&request.name, arguments, &sink);
+        let binding = consent::binding(&request.name, &arguments);
+        let (state, responses) = (request.request_state, request.input_responses);
+        let user = self.consents.user(
+            &context,
+            &binding,
+            state.as_deref(),
+            responses.as_ref(),
+            self.tools.longest_wait().max(SHORTEST_QUESTION),
+        );
+        let call = async {
+            match &user {
+                Ok(user) => self.tools.call(&request.name, arguments, &sink, user).await,
+                Err(error) => Ok(Answer::Error(Box::new(error.report()))),
+            }
+        };
         // Whoever cancels the call, or goes away, stops this wait. The job itself is work of its
         // own and goes on.
         let answer = tokio::select! {
@@ -126,6 +154,13 @@ impl ServerHandler for Server {
         };
         let answer =
             answer.map_err(|unknown| ErrorData::invalid_params(unknown.to_string(), None))?;
+        let answer = match answer {
+            Answer::Ask(question) => match self.consents.round_trip(&question, &binding) {
+                Some(asked) => return Ok(CallToolResponse::InputRequired(asked)),
+                None => Answer::Error(Box::new(RunError::confirmation_needed(*question).report())),
+            },
+            answer => answer,
+        };
         let mut result = result(answer, version.as_ref());
         if version.is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
             && let Ok(implementation) = serde_json::to_value(Self::implementation())
@@ -173,6 +208,11 @@ fn result(answer: Answer, version: Option<&ProtocolVersion>) -> CallToolResult {
                 blocks.push(ContentBlock::resource_link(link));
             }
             CallToolResult::success(blocks)
+        }
+        // Asked before it comes here.
+        Answer::Ask(question) => {
+            let report = RunError::confirmation_needed(*question).report();
+            result(Answer::Error(Box::new(report)), version)
         }
         Answer::Error(report) => {
             let text = serde_json::to_string(&report).unwrap_or(report.message);

@@ -4,13 +4,17 @@
 //! on a job runs in a task of its own; a caller only waits for it, and may stop waiting.
 
 mod access;
+mod cancel;
 mod choose;
+mod collect;
+mod consent;
 mod error;
 mod library;
 mod lost;
 mod place;
 mod prepare;
 mod purchase;
+mod quote;
 mod references;
 mod report;
 mod request;
@@ -19,11 +23,16 @@ mod wait;
 mod work;
 mod workflows;
 
+/// How fast starts may leave.
+pub use crate::journal::Pace;
+pub use cancel::Cancelled;
+pub use consent::{Consent, Question};
 pub use error::{ErrorReport, Money, RunError, SetupProblem};
 pub use library::{Described, Detail, NewStyleWish, PromptWish};
-pub use purchase::{QuoteReport, Wanted};
+pub use purchase::Wanted;
+pub use quote::{QuoteReport, QuotedCall};
 pub use references::Uploaded;
-pub use report::{FileReport, JobReport, JobStatus};
+pub use report::{FileReport, JobReport, JobStatus, Purchase};
 pub use request::{AssetRequest, Count, Limit, Pixels, Prompt, Seconds, Seed, WaitSeconds};
 pub use wait::{Patience, Progress, ProgressSink};
 pub use workflows::WorkflowWish;
@@ -35,15 +44,14 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::{Timestamp, Zoned};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{AuditTrail, Event};
-use crate::journal::{Job, JobId, JobState, Journal};
+use crate::journal::{Job, JobFilter, JobId, JobState, Journal};
 use crate::layer::{
-    CancelOutcome, CreativeUnits, InferenceRequest, LayerClient, Model, Order, Workspace,
-    WorkspaceId,
+    CreativeUnits, InferenceRequest, LayerClient, Model, Order, Workspace, WorkspaceId,
 };
 use crate::redact::Redactor;
 use lost::Search;
@@ -60,6 +68,8 @@ pub struct Limits {
     pub session: Option<CreativeUnits>,
     /// The most that may be spent in a day, by all processes of this user.
     pub day: Option<CreativeUnits>,
+    /// The most that may be spent for one project, ever.
+    pub project: Option<CreativeUnits>,
 }
 
 /// A way to Layer: a client with a token, and the workspace that pays.
@@ -90,8 +100,14 @@ pub struct RunsSettings {
     pub journal: PathBuf,
     /// Where assets may be written, or why nowhere.
     pub output_dir: Result<PathBuf, SetupProblem>,
+    /// The project that assets are made for; without one the output folder stands for it.
+    pub project: Option<PathBuf>,
     /// The user's limits.
     pub limits: Limits,
+    /// How fast starts may leave.
+    pub pace: Pace,
+    /// How long the same request is answered with the same job.
+    pub same_request: Duration,
     /// The clock, with the user's time zone.
     pub now: fn() -> Zoned,
     /// Takes secrets out of what is kept on disk.
@@ -121,6 +137,14 @@ struct Inner {
     writers: TaskTracker,
     /// Room for files on their way to Layer.
     room: references::Room,
+    /// Starts that wait for their turn.
+    pace: work::Starts,
+    /// The leases of the jobs that are worked on here.
+    keeper: work::Keeper,
+    /// Many jobs share so many looks at Layer at a time.
+    looks: Semaphore,
+    /// What was looked after without being asked.
+    collector: collect::Collector,
     ending: CancellationToken,
 }
 
@@ -132,6 +156,10 @@ pub const SANDBOX_ORIGIN: &str = "sandbox";
 /// was paid for. Clients that wait less end the process by force, and lose no more than they would
 /// have.
 const UNANSWERED: Duration = Duration::from_secs(10);
+
+/// Looks at runs that are on their way at once: enough for a thousand jobs at the service's usual
+/// interval of 10 seconds, and no burst.
+const LOOKS: usize = 8;
 
 /// Said of a job whose start was unknown for a while.
 const FOUND_AGAIN: &str = "The answer to its start had got lost; Layer lists the run.";
@@ -162,6 +190,10 @@ impl Runs {
                 starts: TaskTracker::new(),
                 writers: TaskTracker::new(),
                 room: references::Room::default(),
+                pace: work::Starts::default(),
+                keeper: work::Keeper::default(),
+                looks: Semaphore::new(LOOKS),
+                collector: collect::Collector::default(),
                 ending: CancellationToken::new(),
             }),
         }
@@ -205,39 +237,21 @@ impl Runs {
         let waited = self.attend(&job, patience, progress).await?;
         let said = if job.state == JobState::Unknown { FOUND_AGAIN } else { "" };
         let job = self.known_job(id).await?;
-        self.answer(job, waited, said)
+        self.answer(job, waited, said).await
     }
 
     /// Jobs from the newest to the oldest, as the journal has them.
     pub async fn jobs(
         &self,
         status: Option<JobStatus>,
+        search: Option<&str>,
         limit: u32,
         skip: u32,
     ) -> Result<Vec<Job>, RunError> {
         let journal = self.inner.journal().await?;
-        journal.jobs(status.map(JobStatus::states), limit, skip).await.map_err(RunError::journal)
-    }
-
-    /// Asks Layer to stop a run. The outcome says whether it can.
-    pub async fn cancel(&self, id: &JobId) -> Result<(Job, Option<CancelOutcome>), RunError> {
-        let job = self.known_job(id).await?;
-        let (JobState::Running, Some(inference)) = (job.state, &job.inference) else {
-            return Ok((job, None));
-        };
-        let connection = self.connection_of(&job).await?;
-        let outcome = connection
-            .client
-            .cancel(&job.new.workspace, &job.new.order, inference)
-            .await
-            .map_err(|source| RunError::Watching { job: id.clone(), source })?;
-        if outcome == CancelOutcome::Accepted {
-            // One look, so that the answer says what the service made of it.
-            let quiet = |_| {};
-            let soon = Patience::UpTo(Duration::from_secs(5));
-            let _ = self.attend(&job, soon, &quiet).await;
-        }
-        Ok((self.known_job(id).await?, Some(outcome)))
+        let states = status.map_or([].as_slice(), JobStatus::states);
+        let filter = JobFilter { states, search, limit, skip };
+        journal.jobs(&filter).await.map_err(RunError::journal)
     }
 
     /// The workspace that pays, with its balance.
@@ -320,7 +334,7 @@ impl Runs {
                 self.take_up_work(connection, job.id())
             }
         };
-        let waited = self.wait(job.id(), stage, patience, progress).await;
+        let waited = self.wait(job, stage, patience, progress).await;
         if let Stage::Over(Err(RunError::StartUnanswered { .. })) = waited {
             // The process that was sending the start is gone; what it sent may be at Layer.
             let job = self.known_job(job.id()).await?;
@@ -358,21 +372,27 @@ impl Runs {
         tokio::spawn(work::work(self.inner.clone(), connection, id, begin, stage));
     }
 
-    fn answer(&self, job: Job, waited: Stage, prefix: &str) -> Result<JobReport, RunError> {
+    async fn answer(&self, job: Job, waited: Stage, more: &str) -> Result<JobReport, RunError> {
         let message = match waited {
             Stage::Over(Err(error)) => return Err(error),
-            Stage::Over(Ok(())) => JobReport::saved_sentence(&job),
+            Stage::Over(Ok(_)) => JobReport::saved_sentence(&job),
+            Stage::Queued => self.place_in_queue(job.id()).await,
             Stage::Starting => "Layer has not answered yet.".to_owned(),
-            Stage::Rendering(Look { warning: Some(warning), .. }) => {
-                format!("The run was started. {warning}")
+            Stage::Rendering(look) => {
+                let time = self.time_of(&job).await;
+                match look {
+                    Look { warning: Some(warning), .. } => {
+                        format!("The run was started. {warning}")
+                    }
+                    Look { steps: Some(steps), .. } => {
+                        format!("Layer is working on it: {time} ({steps}).")
+                    }
+                    Look { .. } => format!("Layer is working on it: {time}."),
+                }
             }
-            Stage::Rendering(Look { steps: Some(steps), .. }) => {
-                format!("Layer is working on it ({steps}).")
-            }
-            Stage::Rendering(_) => "Layer is working on it.".to_owned(),
             Stage::Fetching(..) => "It is done; its files are being fetched.".to_owned(),
         };
-        Ok(JobReport::new(&job, format!("{message} {prefix}").trim_end().to_owned()))
+        Ok(JobReport::new(&job, format!("{message} {more}").trim_end().to_owned()))
     }
 
     async fn known_job(&self, id: &JobId) -> Result<Job, RunError> {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Process;
 use super::signals::told_to_stop;
 use super::terminal::Terminal;
-use crate::mcp::{Answer, Offered, Tools, Toolset, Waiting};
+use crate::mcp::{Answer, NobodyToAsk, Offered, Tools, Toolset, Waiting};
 use crate::redact::{clean_line, cut_foreign_keys};
 use crate::runs::{ErrorReport, Progress, RunError};
 
@@ -53,7 +53,7 @@ pub(super) async fn call(
         shown.set_message(progress.message);
     };
     let answer = tokio::select! {
-        answer = tools.call(tool, arguments, &progress) => answer,
+        answer = tools.call(tool, arguments, &progress, &NobodyToAsk) => answer,
         () = told_to_stop() => {
             bar.finish_and_clear();
             runs.shut_down(Duration::from_secs(2)).await;
@@ -68,6 +68,10 @@ pub(super) async fn call(
     runs.shut_down(Duration::from_secs(20)).await;
     let (document, code) = match answer {
         Ok(Answer::Data(object)) => (Value::Object(object), ExitCode::SUCCESS),
+        Ok(Answer::Ask(question)) => {
+            let report = RunError::confirmation_needed(*question).report();
+            (serde_json::to_value(report).unwrap_or_default(), ExitCode::from(TOOL_ERROR))
+        }
         Ok(Answer::Picture(picture)) => (Value::Object(picture.facts), ExitCode::SUCCESS),
         Ok(Answer::Error(report)) => {
             let code = exit_code(report.code);

@@ -19,19 +19,24 @@ pub(super) struct File {
     pub(super) budget_run_cu: Option<f64>,
     pub(super) budget_session_cu: Option<f64>,
     pub(super) budget_day_cu: Option<f64>,
+    pub(super) budget_project_cu: Option<f64>,
     pub(super) confirm_above_cu: Option<f64>,
+    pub(super) same_request_hours: Option<f64>,
+    pub(super) starts_per_minute: Option<u32>,
+    pub(super) runs_at_once: Option<u32>,
     pub(super) max_wait_seconds: Option<f64>,
     pub(super) audit_days: Option<u32>,
     pub(super) log: Option<String>,
 }
 
 /// What the `config.toml` of a project may set.
-pub(super) const OF_PROJECTS: [&str; 6] = [
+pub(super) const OF_PROJECTS: [&str; 7] = [
     "workspace_id",
     "output_dir",
     "budget_run_cu",
     "budget_session_cu",
     "budget_day_cu",
+    "budget_project_cu",
     "confirm_above_cu",
 ];
 
@@ -52,7 +57,11 @@ impl File {
             budget_run_cu: self.budget_run_cu.or(below.budget_run_cu),
             budget_session_cu: self.budget_session_cu.or(below.budget_session_cu),
             budget_day_cu: self.budget_day_cu.or(below.budget_day_cu),
+            budget_project_cu: self.budget_project_cu.or(below.budget_project_cu),
             confirm_above_cu: self.confirm_above_cu.or(below.confirm_above_cu),
+            same_request_hours: self.same_request_hours.or(below.same_request_hours),
+            starts_per_minute: self.starts_per_minute.or(below.starts_per_minute),
+            runs_at_once: self.runs_at_once.or(below.runs_at_once),
             max_wait_seconds: self.max_wait_seconds.or(below.max_wait_seconds),
             audit_days: self.audit_days.or(below.audit_days),
             log: self.log.or(below.log),

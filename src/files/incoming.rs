@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use cap_std::fs::{Dir, File, OpenOptions};
 use sha2::{Digest, Sha256};
 
+use crate::drill::{self, Step};
 use crate::files::{
     FileError, OutputDir, SavedFile,
     error::DiskTrouble,
@@ -85,6 +86,7 @@ impl IncomingFile {
             self.discard();
             return Err(FileError::from_io(&self.wanted(0), "write to", error));
         }
+        drill::reach(Step::Downloading);
         self.sha256.update(chunk);
         self.bytes = total;
         Ok(())
@@ -154,8 +156,12 @@ impl IncomingFile {
         match MediaType::detect(&head, self.bytes) {
             Some(media) if !is_whole(file, media, self.bytes) => Err(FileError::CutShort { path }),
             Some(media) => {
-                // Windows renames a file best when nobody holds it.
-                self.file = None;
+                // Windows renames a file best when nobody holds it; elsewhere it stays locked until it
+                // has its name.
+                if cfg!(windows) {
+                    self.file = None;
+                }
+                drill::reach(Step::BeforeRename);
                 Ok(media)
             }
             None => Err(FileError::WrongType { path, found: describe(&head) }),
@@ -168,6 +174,8 @@ impl IncomingFile {
         match rename_new(&self.folder, temporary, name) {
             Ok(()) => {
                 self.temporary = None;
+                self.file = None;
+                drill::reach(Step::AfterRename);
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -235,13 +243,60 @@ pub(crate) fn is_part(name: &str) -> bool {
     })
 }
 
-/// A new, empty, unfinished file in `folder`. Neither an existing file nor a link is opened.
+/// A new, empty, unfinished file in `folder`, locked as long as it is open where the disk knows
+/// locks. Neither an existing file nor a link is opened.
 pub(crate) fn create_part(folder: &Dir) -> io::Result<(String, File)> {
-    let name = format!("{PART_START}{:016x}{PART_END}", rand::random::<u64>());
+    loop {
+        let name = format!("{PART_START}{:016x}{PART_END}", rand::random::<u64>());
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        let file = folder.open_with(&name, &options)?;
+        if lock(&file) != Lock::Taken {
+            return Ok((name, file));
+        }
+        // Somebody who clears up looked at it in this very moment.
+        let _ = folder.remove_file(&name);
+    }
+}
+
+/// What came of locking a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// It is ours.
+    Ours,
+    /// Somebody has it.
+    Taken,
+    /// This disk or system has no locks.
+    Unknown,
+}
+
+#[cfg(unix)]
+fn lock(file: &File) -> Lock {
+    use rustix::fs::{FlockOperation, flock};
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Lock::Ours,
+        Err(rustix::io::Errno::WOULDBLOCK) => Lock::Taken,
+        Err(_) => Lock::Unknown,
+    }
+}
+
+#[cfg(not(unix))]
+fn lock(_: &File) -> Lock {
+    Lock::Unknown
+}
+
+/// Whether the process that wrote the unfinished file `name` is still there, as its lock tells.
+pub(crate) fn is_written(folder: &Dir, name: &str) -> Lock {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
-    let file = folder.open_with(&name, &options)?;
-    Ok((name, file))
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use cap_std::fs::OpenOptionsExt;
+        options.custom_flags(
+            (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits().cast_signed(),
+        );
+    }
+    folder.open_with(name, &options).map_or(Lock::Unknown, |file| lock(&file))
 }
 
 /// Bytes as lower-case hexadecimal digits.

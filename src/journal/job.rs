@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,7 @@ impl Fingerprint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// Written down; the start is being sent or about to be.
+    /// Written down; the start waits for its turn or is being sent.
     Starting,
     /// Layer accepted it.
     Running,
@@ -171,12 +172,18 @@ pub struct NewJob {
     pub model_name: String,
     /// What comes out.
     pub modality: Modality,
-    /// The estimate.
+    /// Layer's estimate.
     pub estimated: CreativeUnits,
+    /// What past charges add to it: references are in no estimate.
+    pub margin: CreativeUnits,
+    /// The quote that it is bought with.
+    pub quote: Option<String>,
     /// Where the files are to go, as the user wrote it.
     pub save_to: Option<String>,
     /// The output folder that `save_to` is relative to.
     pub output_dir: PathBuf,
+    /// The project that it is for: the repository around the output folder, or that folder.
+    pub project: PathBuf,
     /// The process that buys: what a session's budget counts.
     pub session: String,
 }
@@ -190,6 +197,10 @@ pub struct Job {
     pub created_at: Timestamp,
     /// Where it stands.
     pub state: JobState,
+    /// When its start was about to be sent. Without it, it never was.
+    pub sent_at: Option<Timestamp>,
+    /// How long the run took, when somebody watched it from its start on.
+    pub took: Option<Duration>,
     /// Layer's id of the run, once it gave one.
     pub inference: Option<InferenceId>,
     /// What was charged, once Layer said so.
@@ -208,6 +219,16 @@ impl Job {
     /// Its id.
     pub fn id(&self) -> &JobId {
         &self.new.id
+    }
+
+    /// What it is expected to cost, in all.
+    pub fn expected(&self) -> CreativeUnits {
+        self.new.estimated.plus(self.new.margin)
+    }
+
+    /// Its start has not left yet.
+    pub fn is_queued(&self) -> bool {
+        self.state == JobState::Starting && self.sent_at.is_none()
     }
 
     /// The id at Layer of the saved file with this index. When some files could not be saved, the

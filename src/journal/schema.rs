@@ -53,6 +53,88 @@ const STEPS: &[&[&str]] = &[
     )"],
     // What may be gone at Layer, whoever put it there.
     &["CREATE TABLE gone_files (file TEXT PRIMARY KEY)"],
+    // A number for each entry, so that their order depends on no clock; queue, quotes that the user
+    // says yes to, projects, what past jobs teach; and indexes for a journal of years.
+    &[
+        "CREATE TABLE numbered_jobs (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        state TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        workspace TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        request TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        model_name TEXT NOT NULL,
+        modality TEXT NOT NULL,
+        prompt TEXT NOT NULL,
+        guided BOOLEAN NOT NULL,
+        estimated BIGINT NOT NULL,
+        margin BIGINT NOT NULL,
+        named_at_start BIGINT,
+        charged BIGINT,
+        quote TEXT,
+        save_to TEXT,
+        output_dir TEXT NOT NULL,
+        project TEXT NOT NULL,
+        session TEXT NOT NULL,
+        holder TEXT,
+        held_until BIGINT NOT NULL DEFAULT 0,
+        sent_at BIGINT,
+        took BIGINT,
+        inference TEXT,
+        outputs TEXT,
+        files TEXT,
+        adjusted TEXT,
+        failure TEXT
+    )",
+        "INSERT INTO numbered_jobs (id, created_at, updated_at, state, origin, workspace, \
+         fingerprint, request, subject, model_name, modality, prompt, guided, estimated, margin, \
+         named_at_start, charged, save_to, output_dir, project, session, holder, held_until, \
+         sent_at, inference, outputs, files, adjusted, failure) \
+         SELECT id, created_at, updated_at, state, origin, workspace, fingerprint, request, \
+         coalesce(json_extract(request, '$.model'), json_extract(request, '$.workflow'), ''), \
+         model_name, modality, prompt, \
+         coalesce(json_array_length(request, '$.references'), 0) > 0, estimated, 0, \
+         named_at_start, charged, save_to, output_dir, output_dir, session, holder, held_until, \
+         created_at, inference, outputs, files, adjusted, failure FROM jobs ORDER BY rowid",
+        "DROP TABLE jobs",
+        "ALTER TABLE numbered_jobs RENAME TO jobs",
+        "CREATE INDEX jobs_by_time ON jobs (created_at)",
+        "CREATE INDEX jobs_by_state ON jobs (state, created_at)",
+        "CREATE INDEX jobs_by_request ON jobs (fingerprint, created_at)",
+        "CREATE INDEX jobs_by_subject ON jobs (subject, created_at)",
+        "CREATE INDEX jobs_by_session ON jobs (session)",
+        "CREATE INDEX jobs_by_project ON jobs (project)",
+        "CREATE INDEX jobs_by_run ON jobs (inference)",
+        "CREATE INDEX jobs_by_quote ON jobs (quote) WHERE quote IS NOT NULL",
+        "CREATE INDEX jobs_by_sending ON jobs (sent_at)",
+        "CREATE INDEX jobs_by_holder ON jobs (holder) WHERE holder IS NOT NULL",
+        // A price that was named holds for minutes: nothing is lost with those of before.
+        "DROP TABLE quotes",
+        "CREATE TABLE quotes (
+        id TEXT NOT NULL,
+        line BIGINT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        price BIGINT NOT NULL,
+        available BIGINT NOT NULL,
+        what TEXT NOT NULL,
+        expires_at BIGINT NOT NULL,
+        verdict TEXT,
+        PRIMARY KEY (id, line)
+    )",
+        "CREATE VIRTUAL TABLE job_words USING fts5 (prompt, content='jobs', content_rowid='seq')",
+        "CREATE TRIGGER job_words_in AFTER INSERT ON jobs BEGIN \
+         INSERT INTO job_words (rowid, prompt) VALUES (new.seq, new.prompt); END",
+        "INSERT INTO job_words (job_words) VALUES ('rebuild')",
+        // Which job saved which content.
+        "CREATE TABLE saved_contents (sha256 TEXT NOT NULL, job TEXT NOT NULL, \
+         PRIMARY KEY (sha256, job)) WITHOUT ROWID",
+        "INSERT OR IGNORE INTO saved_contents SELECT json_extract(file.value, '$.sha256'), jobs.id \
+         FROM jobs, json_each(jobs.files) AS file WHERE jobs.files IS NOT NULL",
+    ],
 ];
 
 /// Brings the tables to the newest version. Several processes may try at once.

@@ -25,8 +25,11 @@ fn new_job(prompt: &str, price: f64) -> NewJob {
         model_name: "FLUX".to_owned(),
         modality: Modality::Image,
         estimated: CreativeUnits::from_number(price).unwrap(),
+        margin: CreativeUnits::ZERO,
+        quote: None,
         save_to: None,
         output_dir: "/out".into(),
+        project: "/project".into(),
         session: "s1".to_owned(),
     }
 }
@@ -45,7 +48,7 @@ async fn journal() -> (tempfile::TempDir, Journal) {
 async fn an_entry_keeps_everything_through_its_life() {
     let (folder, journal) = journal().await;
     let job = new_job("a knight", 0.6);
-    let reserved = journal.reserve(&job, None, &Budgets::default(), now()).await.unwrap();
+    let reserved = journal.reserve(&job, None, &Terms::default(), now()).await.unwrap();
     assert!(matches!(reserved, Reservation::New));
     let inference = "inf-1".parse().unwrap();
     let adjusted = vec!["width".to_owned()];
@@ -53,7 +56,7 @@ async fn an_entry_keeps_everything_through_its_life() {
     let url = "https://h/a.png?signed".to_owned();
     let outputs = [Output { file_id: "f1".parse().ok(), url, ..Output::default() }];
     let charged = CreativeUnits::from_number(0.7);
-    journal.record_finished(&job.id, &inference, &outputs, charged, now()).await.unwrap();
+    journal.record_finished(&job.id, &inference, &outputs, charged, None, now()).await.unwrap();
     let late = journal.record_started(&job.id, &inference, None, &[], now()).await;
     late.unwrap();
     journal.close().await;
@@ -74,19 +77,19 @@ async fn an_entry_keeps_everything_through_its_life() {
 async fn the_same_request_finds_its_entry_and_another_does_not() {
     let (_folder, journal) = journal().await;
     let first = new_job("a knight", 1.0);
-    journal.reserve(&first, None, &Budgets::default(), now()).await.unwrap();
+    journal.reserve(&first, None, &Terms::default(), now()).await.unwrap();
     let since = Some(now());
     let again = new_job("a knight", 1.0);
-    match journal.reserve(&again, since, &Budgets::default(), now()).await.unwrap() {
+    match journal.reserve(&again, since, &Terms::default(), now()).await.unwrap() {
         Reservation::Existing(job) => assert_eq!(job.id(), &first.id),
         other => panic!("{other:?}"),
     }
     let other = new_job("a dragon", 1.0);
-    let reserved = journal.reserve(&other, since, &Budgets::default(), now()).await.unwrap();
+    let reserved = journal.reserve(&other, since, &Terms::default(), now()).await.unwrap();
     assert!(matches!(reserved, Reservation::New));
     let refused = JobFailure::default();
     journal.record_failure(&first.id, JobState::Refused, &refused, None, now()).await.unwrap();
-    let reserved = journal.reserve(&again, since, &Budgets::default(), now()).await.unwrap();
+    let reserved = journal.reserve(&again, since, &Terms::default(), now()).await.unwrap();
     assert!(matches!(reserved, Reservation::New), "a refused start is no result");
 }
 
@@ -99,9 +102,10 @@ async fn parallel_buyers_never_pass_the_budget() {
         let path = path.clone();
         tokio::spawn(async move {
             let journal = Journal::open(&path).await.unwrap();
-            let budgets = Budgets { day: limit, session: None, day_began: now() };
+            let budgets = Budgets { day: limit, day_began: now(), ..Budgets::default() };
+            let terms = Terms { budgets, needs_approval: false };
             let job = new_job(&format!("knight {buyer}"), 1.0);
-            let bought = journal.reserve(&job, Some(now()), &budgets, now()).await.unwrap();
+            let bought = journal.reserve(&job, Some(now()), &terms, now()).await.unwrap();
             u32::from(matches!(bought, Reservation::New))
         })
     });
@@ -113,7 +117,7 @@ async fn parallel_buyers_never_pass_the_budget() {
 async fn a_lease_keeps_others_out_until_it_runs_out() {
     let (_folder, journal) = journal().await;
     let job = new_job("a knight", 1.0);
-    journal.reserve(&job, None, &Budgets::default(), now()).await.unwrap();
+    journal.reserve(&job, None, &Terms::default(), now()).await.unwrap();
     let later = |seconds| now() + jiff::SignedDuration::from_secs(seconds);
     assert!(!journal.hold(&job.id, "s2", later(1)).await.unwrap());
     assert!(journal.hold(&job.id, "s1", later(10)).await.unwrap());
@@ -130,11 +134,11 @@ async fn a_lease_keeps_others_out_until_it_runs_out() {
 async fn what_a_job_saved_is_found_by_its_content_until_it_is_gone() {
     let (_folder, journal) = journal().await;
     let job = new_job("a knight", 1.0);
-    journal.reserve(&job, None, &Budgets::default(), now()).await.unwrap();
+    journal.reserve(&job, None, &Terms::default(), now()).await.unwrap();
     let inference = "inf-1".parse().unwrap();
     let output = |id: &str| Output { file_id: id.parse().ok(), ..Output::default() };
     let outputs = [output("f1"), output("f2")];
-    journal.record_finished(&job.id, &inference, &outputs, None, now()).await.unwrap();
+    journal.record_finished(&job.id, &inference, &outputs, None, None, now()).await.unwrap();
     let saved = |sha256: &str| -> SavedFile {
         serde_json::from_value(serde_json::json!({
             "path": "/out/a.png", "media_type": "image/png", "bytes": 1, "width": null,
@@ -167,7 +171,7 @@ async fn what_a_job_saved_is_found_by_its_content_until_it_is_gone() {
 async fn nobody_else_can_read_it() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, journal) = journal().await;
-    journal.reserve(&new_job("x", 1.0), None, &Budgets::default(), now()).await.unwrap();
+    journal.reserve(&new_job("x", 1.0), None, &Terms::default(), now()).await.unwrap();
     for entry in std::fs::read_dir(folder.path().join("home")).unwrap() {
         let entry = entry.unwrap();
         let mode = entry.metadata().unwrap().permissions().mode() & 0o777;

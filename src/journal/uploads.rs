@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Journal, JournalError, read_job};
+use super::row::read_job;
+use super::{Journal, JournalError};
 use crate::layer::{FileId, WorkspaceId};
 
 impl Journal {
@@ -53,12 +54,13 @@ impl Journal {
         sha256: &str,
     ) -> Result<Option<FileId>, JournalError> {
         let rows = sqlx::query(
-            "SELECT * FROM jobs WHERE origin = ? AND workspace = ? AND state = 'complete' AND \
-             instr(files, ?) > 0 ORDER BY created_at DESC LIMIT 20",
+            "SELECT * FROM jobs WHERE id IN (SELECT job FROM saved_contents WHERE sha256 = ?) \
+             AND origin = ? AND workspace = ? AND state = 'complete' \
+             ORDER BY created_at DESC LIMIT 20",
         )
+        .bind(sha256)
         .bind(origin)
         .bind(workspace.as_str())
-        .bind(sha256)
         .fetch_all(&self.pool)
         .await?;
         for row in &rows {

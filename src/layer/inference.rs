@@ -124,6 +124,9 @@ pub struct Price {
     pub available: CreativeUnits,
     /// Layer's own answer to "is it enough".
     pub sufficient: bool,
+    /// Layer would run it without all of the style or reference set that was asked for (Layer's
+    /// hosted server, `reference_sets_degraded`).
+    pub degraded: bool,
 }
 
 /// A run that Layer has accepted (Layer REST reference, execute).
@@ -195,8 +198,8 @@ pub enum RunStatus {
     Complete(Completed),
     /// Ended without a result.
     Failed(Failure),
-    /// Stopped by somebody, or deleted.
-    Cancelled,
+    /// Stopped by somebody, or deleted; with what was charged, when Layer says so.
+    Cancelled(Option<CreativeUnits>),
 }
 
 /// The result of a finished inference.

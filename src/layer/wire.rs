@@ -247,6 +247,12 @@ pub(super) fn price(body: &Value) -> Parsed<Price> {
             .get("has_sufficient_creative_units")
             .and_then(truth)
             .unwrap_or(available >= estimated),
+        degraded: match body.get("reference_sets_degraded") {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(Value::Array(sets)) => !sets.is_empty(),
+            Some(Value::String(sets)) => !sets.is_empty(),
+            Some(_) => true,
+        },
     })
 }
 
@@ -283,7 +289,7 @@ pub(super) fn run(body: &Value, of_workflow: bool) -> Parsed<Inference> {
         .filter(|charged| *charged >= CreativeUnits::ZERO);
     let status = match fold_status(word) {
         StatusWord::Running => RunStatus::Running,
-        StatusWord::Cancelled => RunStatus::Cancelled,
+        StatusWord::Cancelled => RunStatus::Cancelled(charged),
         StatusWord::Complete => {
             let mut outputs = outputs(body);
             outputs.retain(|output| of_workflow || output.text.is_none());

@@ -4,6 +4,7 @@
 //! arguments into a use case and its result into an answer; nothing else.
 
 mod assets;
+mod consent;
 mod edits;
 mod history;
 mod jobs;
@@ -29,7 +30,10 @@ use serde_json::{Map, Value};
 use super::schema;
 use crate::files::Preview;
 use crate::redact::{Redactor, clean_line};
-use crate::runs::{ErrorReport, Money, Patience, ProgressSink, RunError, Runs, WaitSeconds};
+use crate::runs::{
+    ErrorReport, Money, Patience, ProgressSink, Question, RunError, Runs, WaitSeconds,
+};
+pub use consent::{AskUser, NobodyToAsk, Reply};
 
 /// A tool as clients are told of it.
 #[derive(Clone, Debug)]
@@ -59,17 +63,31 @@ pub struct Hints {
     pub idempotent: bool,
     /// It talks to Layer.
     pub open_world: bool,
+    /// A client has to ask its user before each call.
+    pub asks_user: bool,
 }
 
 impl Hints {
-    const READS_LAYER: Self =
-        Self { read_only: true, destructive: false, idempotent: true, open_world: true };
-    const SPENDS: Self =
-        Self { read_only: false, destructive: false, idempotent: false, open_world: true };
+    const READS_LAYER: Self = Self {
+        read_only: true,
+        destructive: false,
+        idempotent: true,
+        open_world: true,
+        asks_user: false,
+    };
+    const SPENDS: Self = Self { read_only: false, idempotent: false, ..Self::READS_LAYER };
     /// Something comes to lie at Layer; nothing that is known to cost anything.
-    const CHANGES_LAYER: Self =
-        Self { read_only: false, destructive: false, idempotent: true, open_world: true };
+    const CHANGES_LAYER: Self = Self { read_only: false, ..Self::READS_LAYER };
     const READS_DISK: Self = Self { open_world: false, ..Self::READS_LAYER };
+}
+
+impl ToolSpec {
+    /// What clients are told beside the protocol's own words.
+    pub fn meta(&self) -> Option<Map<String, Value>> {
+        // Claude Code asks its user before each call of such a tool, whatever was allowed before.
+        let asks = ("anthropic/requiresUserInteraction".to_owned(), Value::Bool(true));
+        self.hints.asks_user.then(|| Map::from_iter([asks]))
+    }
 }
 
 /// A group of tools that is offered or not. A list that is too long costs every conversation, so
@@ -136,6 +154,8 @@ pub enum Answer {
     Picture(Box<Picture>),
     /// It did not work.
     Error(Box<ErrorReport>),
+    /// The client is to ask the user, and to make the call again with the answer.
+    Ask(Box<Question>),
 }
 
 /// A file to look at.
@@ -190,6 +210,7 @@ struct Call<'a> {
     runs: &'a Runs,
     waiting: Waiting,
     progress: &'a ProgressSink,
+    user: &'a dyn AskUser,
 }
 
 type Handled<'a> = BoxFuture<'a, Result<Answer, ErrorReport>>;
@@ -205,6 +226,7 @@ impl Tools {
     pub fn new(runs: Runs, waiting: Waiting, offered: &Offered, redactor: Redactor) -> Self {
         let mut entries = vec![
             assets::create_asset(),
+            consent::confirm_spend(),
             quote::quote(),
             edits::remove_background(),
             edits::refine_image(),
@@ -245,6 +267,7 @@ impl Tools {
         name: &str,
         arguments: Map<String, Value>,
         progress: &ProgressSink,
+        user: &dyn AskUser,
     ) -> Result<Answer, UnknownTool> {
         let entry = self.entries.iter().find(|entry| entry.spec.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.specs().map(|spec| spec.name).collect();
@@ -252,7 +275,10 @@ impl Tools {
             UnknownTool { asked, known: known.join(", ") }
         })?;
         let Context { runs, waiting, redactor } = &self.context;
-        let call = Call { runs, waiting: *waiting, progress };
+        let call = Call { runs, waiting: *waiting, progress, user };
+        if let Waiting::AtMost(_) = waiting {
+            runs.collect_in_background();
+        }
         // It would go to Layer and into the journal.
         let answer = match redactor.holds_secret(&Value::Object(arguments.clone()).to_string()) {
             true => Err(argument_error(
@@ -265,6 +291,14 @@ impl Tools {
             runs.note_error(entry.spec.name, report);
         }
         Ok(answer.unwrap_or_else(|report| Answer::Error(Box::new(self.redacted(report)))))
+    }
+
+    /// How long a call of a server may block.
+    pub fn longest_wait(&self) -> Duration {
+        match self.context.waiting {
+            Waiting::AtMost(longest) => longest,
+            Waiting::ToTheEnd | Waiting::Never => Duration::ZERO,
+        }
     }
 
     /// The use cases, for whoever ends them.
@@ -310,6 +344,7 @@ fn data(value: &impl Serialize) -> Result<Answer, ErrorReport> {
             next_step: "Call `list_jobs` to see what was done.".to_owned(),
             request_id: None,
             job_id: None,
+            quote_id: None,
             files: Vec::new(),
         }),
     }

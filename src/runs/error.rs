@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::consent::{Consent, Question};
 use super::report::FileReport;
 use crate::audit::AuditError;
 use crate::files::{FileError, SavedFile};
@@ -178,7 +179,7 @@ pub enum RunError {
          of {limit}"
     )]
     Budget {
-        /// `run`, `session` or `day`.
+        /// `run`, `session`, `project` or `day`.
         which: &'static str,
         /// The estimate.
         price: CreativeUnits,
@@ -188,12 +189,12 @@ pub enum RunError {
         limit: CreativeUnits,
     },
     /// It is dearer than what may be bought without asking the user.
-    #[error("it would cost {price}; above {threshold} a purchase needs the user's own consent")]
+    #[error("{}", consent_sentence(question, *consent))]
     ConfirmationNeeded {
-        /// The estimate.
-        price: CreativeUnits,
-        /// From where on.
-        threshold: CreativeUnits,
+        /// What the user is to be asked.
+        question: Box<Question>,
+        /// What came of asking; `None` when nobody could be asked.
+        consent: Option<Consent>,
     },
     /// Layer has no price for it that could be asked.
     #[error("Layer names no price for {what}, so it needs the user's own consent")]
@@ -275,6 +276,9 @@ pub struct ErrorReport {
     /// The job, when there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<JobId>,
+    /// The quote that the user can say yes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quote_id: Option<String>,
     /// Files of the job that were saved all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileReport>,
@@ -297,6 +301,11 @@ impl RunError {
 
     pub(super) fn audit(source: AuditError) -> Self {
         Self::Audit { source: Arc::new(source) }
+    }
+
+    /// Somebody has to ask the user first.
+    pub fn confirmation_needed(question: Question) -> Self {
+        Self::ConfirmationNeeded { question: Box::new(question), consent: None }
     }
 
     /// The same error, said of a job that was already bought.
@@ -506,13 +515,11 @@ impl RunError {
                     which.to_ascii_uppercase()
                 ),
             ),
-            Self::ConfirmationNeeded { .. } => (
+            Self::ConfirmationNeeded { question, consent } => (
                 "confirmation_needed",
                 NotCharged,
                 false,
-                "tell the user the price. Only they can allow it, by raising \
-                 `LAYER_CONFIRM_ABOVE_CU`; or take a cheaper model or a smaller `count`"
-                    .into(),
+                consent_next_step(question, *consent),
             ),
             Self::Unpriced { .. } => (
                 "confirmation_needed",
@@ -550,6 +557,10 @@ impl RunError {
             next_step: sentence_case(&next_step),
             request_id: self.request_id(),
             job_id: self.job().cloned(),
+            quote_id: match self {
+                Self::ConfirmationNeeded { question, .. } => Some(question.quote_id.clone()),
+                _ => None,
+            },
             files: self.saved().iter().map(FileReport::from).collect(),
         }
     }
@@ -603,6 +614,54 @@ impl RunError {
             | Self::RunFailed { failure, .. } => failure.request_id.clone(),
             _ => None,
         }
+    }
+}
+
+fn consent_sentence(question: &Question, consent: Option<Consent>) -> String {
+    let Question { price, threshold, .. } = question;
+    match consent {
+        None => format!(
+            "it would cost {price}; above {threshold} a purchase needs the user's own consent"
+        ),
+        Some(Consent::Declined) => format!("the user was asked and said no to {price}"),
+        Some(Consent::Dismissed) => {
+            format!("the user closed the question about {price} without an answer (cancel)")
+        }
+        Some(Consent::Unanswered(waited)) => format!(
+            "the user did not answer the question about {price} within {} seconds",
+            waited.as_secs()
+        ),
+        Some(Consent::ByClient(action)) => format!(
+            "the client itself answered `{action}` to the question about {price}, without showing \
+             it to anybody"
+        ),
+        Some(Consent::Given | Consent::Unclear) => {
+            format!("the client accepted the question about {price} without the user's yes in it")
+        }
+    }
+}
+
+fn consent_next_step(question: &Question, consent: Option<Consent>) -> String {
+    let id = &question.quote_id;
+    match consent {
+        None => format!(
+            "tell the user the price and what it is for. If they want it, call `confirm_spend` \
+             with quote_id `{id}`, then repeat this call with that quote_id. Or take a cheaper \
+             model or a smaller `count`"
+        ),
+        Some(Consent::Declined) => {
+            "don't ask again. Take a cheaper model or a smaller `count`, or leave it".to_owned()
+        }
+        Some(Consent::Given | Consent::Dismissed | Consent::Unanswered(_) | Consent::Unclear) => {
+            format!(
+                "ask the user in the conversation whether they want it; if so, repeat the call with \
+             quote_id `{id}`, and they are asked once more"
+            )
+        }
+        Some(Consent::ByClient(_)) => "nobody is there to say yes. Whoever runs this can raise \
+                                       `LAYER_CONFIRM_ABOVE_CU`; or take a cheaper model or a \
+                                       smaller `count`"
+            .to_owned(),
     }
 }
 

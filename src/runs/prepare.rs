@@ -7,12 +7,14 @@ use serde_json::Value;
 
 use super::choose::{Choice, choose, style_as_model};
 use super::error::RunError;
-use super::purchase::Wanted;
+use super::purchase::{Offer, Wanted};
 use super::references::{self, Found};
 use super::request::AssetRequest;
 use super::{Connection, Runs, api};
 use crate::journal::Fingerprint;
-use crate::layer::{FileId, Modality, Order, Price, Reference, StyleId, WorkspaceId};
+use crate::layer::{
+    CreativeUnits, FileId, Modality, Order, Price, Reference, StyleId, WorkspaceId,
+};
 
 /// A request with all that must be known before it may be bought.
 pub(super) struct Prepared {
@@ -42,17 +44,36 @@ pub(super) enum Files {
     Inputs(Vec<(String, bool, Vec<Found>)>),
 }
 
-/// Layer's estimate takes no files (Layer REST reference, estimate).
-const UNPRICED: &str = "Layer's estimate can't include references; the charge may be higher.";
-
 impl Prepared {
-    /// What was chosen, and what its price leaves out.
-    pub(super) fn remarks(&self) -> String {
-        let unpriced = match &self.files {
+    /// Layer's estimate takes no files (Layer REST reference, estimate).
+    fn is_priced_in_part(&self) -> bool {
+        match &self.files {
             Files::Guidance { found, .. } => !found.is_empty(),
             Files::Inputs(_) => false,
-        };
-        if unpriced { format!("{} {UNPRICED}", self.chosen) } else { self.chosen.clone() }
+        }
+    }
+
+    /// What was chosen, and what its price leaves out.
+    pub(super) fn remarks(&self, offer: &Offer) -> String {
+        let mut remarks = self.chosen.clone();
+        if self.is_priced_in_part() {
+            remarks.push_str(&match offer.margin {
+                Some(margin) if margin > CreativeUnits::ZERO => format!(
+                    " Layer's estimate of {} can't include references; {margin} more are added, as \
+                     earlier charges of this model show.",
+                    offer.price.estimated
+                ),
+                Some(_) => " Layer's estimate can't include references; they cost nothing more in \
+                            earlier charges of this model."
+                    .to_owned(),
+                None => " Layer's estimate can't include references; the charge may be higher."
+                    .to_owned(),
+            });
+        }
+        if offer.price.degraded {
+            remarks.push_str(" Layer would not apply all of the style that was asked for.");
+        }
+        remarks
     }
 }
 
@@ -158,7 +179,20 @@ impl Runs {
         Ok(())
     }
 
-    pub(super) async fn price(&self, prepared: &Prepared) -> Result<Price, RunError> {
+    /// What it would cost: Layer's estimate, and what it leaves out as far as that was learned.
+    pub(super) async fn price(&self, prepared: &Prepared) -> Result<Offer, RunError> {
+        let price = self.estimate(prepared).await?;
+        let mut margin = None;
+        if prepared.is_priced_in_part() {
+            let (origin, subject) = (&prepared.connection.origin, prepared.order.subject());
+            let journal = self.inner.journal().await?;
+            let learned = journal.margin(origin, subject, price.estimated).await;
+            margin = learned.map_err(RunError::journal)?;
+        }
+        Ok(Offer { price, margin })
+    }
+
+    async fn estimate(&self, prepared: &Prepared) -> Result<Price, RunError> {
         let Prepared { connection, workspace, order, files, .. } = prepared;
         // A workflow's estimate looks at its inputs, and files that are not at Layer yet have no
         // id: they are sent first, which is free.

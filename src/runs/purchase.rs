@@ -10,20 +10,18 @@ use tokio::sync::watch;
 use super::error::RunError;
 use super::place::{Place, off_the_reactor};
 use super::prepare::Prepared;
-use super::report::JobReport;
+use super::report::{JobReport, Purchase};
 use super::request::AssetRequest;
 use super::wait::{Patience, ProgressSink};
-use super::work::{Begin, Stage};
+use super::work::{Begin, Saved, Stage};
 use super::workflows::WorkflowWish;
 use super::{Connection, Runs};
 use crate::audit::Event;
-use crate::journal::{Budgets, Job, JobId, JobState, NewJob, Quote, Reservation};
+use crate::drill::{self, Step};
+use crate::journal::{
+    Budgets, Job, JobId, JobState, NewJob, Objection, OverBudget, QuoteLine, Reservation, Terms,
+};
 use crate::layer::{ApiErrorKind, CreativeUnits, InferenceRequest, Order, Price, WorkspaceId};
-
-/// How long the same request is answered with the same job.
-const SAME_REQUEST: SignedDuration = SignedDuration::from_hours(24);
-/// How long a quoted price holds.
-const QUOTE: SignedDuration = SignedDuration::from_mins(15);
 
 /// What somebody wants to buy.
 #[derive(Clone, Debug)]
@@ -49,18 +47,29 @@ impl Wanted {
         wish.as_ref().map(|wish| wish.given().to_owned())
     }
 
-    fn title(&self) -> &str {
+    pub(super) fn title(&self) -> &str {
         match self {
             Self::Asset(request) => request.prompt.as_str(),
             Self::Workflow(wish) => &wish.workflow,
         }
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         match self {
             Self::Asset(request) => usize::from(request.count.get()),
             Self::Workflow(_) => 1,
         }
+    }
+
+    /// The same purchase with a quote.
+    #[must_use]
+    pub fn with_quote(mut self, id: &str) -> Self {
+        let quote_id = match &mut self {
+            Self::Asset(request) => &mut request.quote_id,
+            Self::Workflow(wish) => &mut wish.quote_id,
+        };
+        *quote_id = Some(id.to_owned());
+        self
     }
 
     fn variation(&self) -> bool {
@@ -70,7 +79,7 @@ impl Wanted {
         }
     }
 
-    fn quote_id(&self) -> Option<&str> {
+    pub(super) fn quote_id(&self) -> Option<&str> {
         match self {
             Self::Asset(request) => request.quote_id.as_deref(),
             Self::Workflow(wish) => wish.quote_id.as_deref(),
@@ -78,58 +87,40 @@ impl Wanted {
     }
 }
 
-/// A price with the right to hold us to it.
-#[derive(Clone, Debug)]
-pub struct QuoteReport {
-    /// Give it to the call that buys.
-    pub id: String,
-    /// The price.
-    pub price: Price,
-    /// Until when it holds.
-    pub expires_at: Timestamp,
-    /// True when only the user can allow it.
-    pub needs_confirmation: bool,
-    /// The id of the model or workflow.
-    pub subject: String,
-    /// The model and why it, or the workflow, and what the price does not include.
-    pub remarks: String,
+/// What something would cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Offer {
+    /// Layer's estimate, and what there is to spend.
+    pub(super) price: Price,
+    /// What is to be expected on top, where the estimate leaves something out and past charges
+    /// show how much that is.
+    pub(super) margin: Option<CreativeUnits>,
+}
+
+impl Offer {
+    /// What it is expected to cost, in all.
+    pub(super) fn expected(&self) -> CreativeUnits {
+        self.price.estimated.plus(self.margin.unwrap_or_default())
+    }
 }
 
 /// What was found out before a purchase.
-enum Settled {
+pub(super) enum Settled {
     /// The same request was made before.
     Same(Box<Job>),
     /// It can be bought at this price.
-    New(Box<Prepared>, Price),
+    New(Box<Prepared>, Offer),
+}
+
+/// What came of one try to buy.
+enum Tried {
+    /// This is the job.
+    Job(Box<JobReport>),
+    /// The entry that was found turned out to be one whose start never left, and is closed.
+    Again,
 }
 
 impl Runs {
-    /// Names a price and holds to it for a quarter of an hour. Costs nothing.
-    pub async fn quote(&self, wanted: &Wanted) -> Result<QuoteReport, RunError> {
-        let deadline = Patience::ToTheEnd.before_a_start();
-        let (prepared, price) = match self.settle(wanted, None, deadline).await {
-            Ok(Settled::New(prepared, price)) => (prepared, price),
-            Ok(Settled::Same(job)) => return Err(RunError::Internal { job: job.id().clone() }),
-            Err((error, None)) => return Err(error),
-            Err((error, Some(at))) => return Err(self.explained(error, &at.0, &at.1).await),
-        };
-        let quote = Quote {
-            id: format!("quote_{:016x}", rand::random::<u64>()),
-            fingerprint: prepared.fingerprint.clone(),
-            estimated: price.estimated,
-            expires_at: self.inner.now() + QUOTE,
-        };
-        self.inner.journal().await?.keep_quote(&quote).await.map_err(RunError::journal)?;
-        Ok(QuoteReport {
-            needs_confirmation: price.estimated > self.inner.settings.limits.confirm_above,
-            id: quote.id,
-            price,
-            expires_at: quote.expires_at,
-            subject: prepared.order.subject().to_owned(),
-            remarks: prepared.remarks(),
-        })
-    }
-
     /// Buys what is wanted, or finds the job of the same request, and waits for its files.
     pub async fn create(
         &self,
@@ -138,15 +129,31 @@ impl Runs {
         progress: &ProgressSink,
     ) -> Result<JobReport, RunError> {
         let began = Instant::now();
+        loop {
+            let patience = patience.since(began);
+            match Box::pin(self.try_to_create(wanted, patience, progress)).await? {
+                Tried::Job(job) => return Ok(*job),
+                Tried::Again => {}
+            }
+        }
+    }
+
+    async fn try_to_create(
+        &self,
+        wanted: &Wanted,
+        patience: Patience,
+        progress: &ProgressSink,
+    ) -> Result<Tried, RunError> {
+        let began = Instant::now();
         let save_to = wanted.save_to();
         // A place that can't be used is the cheapest thing to find out.
         let (folder, title) = (self.output_dir()?, wanted.title().to_owned());
         let place = Place::open(folder, save_to.clone(), title, wanted.count()).await?;
         let deadline = patience.before_a_start();
-        let since = (!wanted.variation()).then(|| self.inner.now() - SAME_REQUEST);
+        let since = self.same_request_since(wanted);
         let settled = self.settle(wanted, since, deadline).await;
-        let (mut prepared, price) = match settled {
-            Ok(Settled::New(prepared, price)) => (prepared, price),
+        let (mut prepared, offer) = match settled {
+            Ok(Settled::New(prepared, offer)) => (prepared, offer),
             Ok(Settled::Same(job)) => {
                 return self.take_up(*job, &place, save_to, patience, progress).await;
             }
@@ -154,29 +161,31 @@ impl Runs {
             Err((error, Some(at))) => return Err(self.explained(error, &at.0, &at.1).await),
         };
         place.check(prepared.modality).await?;
-        self.allow(wanted, &prepared, price).await?;
+        let new = self.new_job(wanted, &prepared, &offer, save_to.clone(), &place);
+        let terms = self.allow(wanted, &prepared, &new, &offer).await?;
         within(deadline, self.bring_all(&mut prepared)).await?;
-        let new = self.new_job(&prepared, price, save_to.clone(), &place);
+        let new = NewJob { order: with_a_seed(&prepared.order), ..new };
         // What can't be recorded is not bought.
         let event = Event::new("purchase.request")
             .with("job", new.id.as_str())
             .with("model", new.order.subject())
-            .with("cu", price.estimated.to_string());
+            .with("cu", offer.expected().to_string());
+        let event = event.with_some("quote", new.quote.clone());
         self.inner.settings.audit.record(event).map_err(RunError::audit)?;
+        drill::reach(Step::BeforeEntry);
         let id = new.id.clone();
         let connection = prepared.connection.clone();
-        let (reserved, stage) = self.reserve_and_start(connection, new, since).await?;
+        let (reserved, stage) = self.reserve_and_start(connection, new, since, terms).await?;
         match reserved {
             Reservation::New => {}
             Reservation::Existing(job) => {
                 return self.take_up(*job, &place, save_to, patience, progress).await;
             }
-            Reservation::OverBudget { which, limit, spent } => {
-                return Err(RunError::Budget { which, price: price.estimated, spent, limit });
-            }
+            Reservation::Refused(objection) => return Err(objected(objection, &offer)),
         }
-        let mut waited = self.wait(&id, stage, patience.since(began), progress).await;
-        let mut remarks = prepared.remarks();
+        let job = self.known_job(&id).await?;
+        let mut waited = self.wait(&job, stage, patience.since(began), progress).await;
+        let mut remarks = prepared.remarks(&offer);
         if let Stage::Over(Err(RunError::StartUnanswered { .. })) = waited {
             // Whatever Layer did with it, it lists by now.
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -185,17 +194,24 @@ impl Runs {
             remarks = format!("{} {remarks}", super::FOUND_AGAIN);
         }
         let job = self.known_job(&id).await?;
-        match self.answer(job, waited, &remarks) {
+        match self.answer(job, waited, &remarks).await {
+            Ok(report) => Ok(Tried::Job(Box::new(report.of(Purchase::New)))),
             Err(error) => {
                 Err(self.explained(error, &prepared.connection, &prepared.workspace).await)
             }
-            answer => answer,
         }
+    }
+
+    /// Since when the same request is answered with the same job; `None` to buy anew.
+    pub(super) fn same_request_since(&self, wanted: &Wanted) -> Option<Timestamp> {
+        let window = SignedDuration::try_from(self.inner.settings.same_request).ok()?;
+        let since = (!wanted.variation()).then(|| self.inner.now().checked_sub(window));
+        since.map(|since| since.unwrap_or(Timestamp::MIN))
     }
 
     /// Finds out what would be bought and for how much. A model that is gone is looked up again:
     /// catalogues change while a process lives.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         wanted: &Wanted,
         since: Option<Timestamp>,
@@ -217,7 +233,7 @@ impl Runs {
                 }
             }
             match within(deadline, self.price(&prepared)).await {
-                Ok(price) => return Ok(Settled::New(prepared, price)),
+                Ok(offer) => return Ok(Settled::New(prepared, offer)),
                 Err(RunError::Layer { source })
                     if source.kind == ApiErrorKind::ModelNotFound && !looked_again =>
                 {
@@ -230,7 +246,7 @@ impl Runs {
     }
 
     /// An error that the workspace's plan explains, with the explanation.
-    async fn explained(
+    pub(super) async fn explained(
         &self,
         error: RunError,
         connection: &Connection,
@@ -269,77 +285,77 @@ impl Runs {
         }
     }
 
-    /// May this be bought? Everything but the sums, which the journal checks as it writes.
+    /// May this be bought? On the terms that come back the journal asks again as it writes.
     async fn allow(
         &self,
         wanted: &Wanted,
         prepared: &Prepared,
-        price: Price,
-    ) -> Result<(), RunError> {
+        new: &NewJob,
+        offer: &Offer,
+    ) -> Result<Terms, RunError> {
         let limits = &self.inner.settings.limits;
-        if let Some(id) = wanted.quote_id() {
-            let void = |why: &str| Err(RunError::QuoteVoid { why: why.to_owned() });
-            let quote = self.inner.journal().await?.quote(id).await.map_err(RunError::journal)?;
-            match quote {
-                None => return void("there is none with this id"),
-                Some(quote) if quote.fingerprint != prepared.fingerprint => {
-                    return void("it was for a request with other arguments");
+        let expected = offer.expected();
+        if let Some(limit) = limits.run
+            && expected > limit
+        {
+            let spent = CreativeUnits::ZERO;
+            return Err(RunError::Budget { which: "run", price: expected, spent, limit });
+        }
+        if offer.price.degraded && new.quote.is_some() {
+            let why = "Layer would not apply all of the style that was asked for".to_owned();
+            return Err(RunError::QuoteVoid { why });
+        }
+        let mut terms = Terms { budgets: self.budgets(), needs_approval: false };
+        let (journal, now) = (self.inner.journal().await?, self.inner.now());
+        let objection = journal.objection(new, &terms, now).await.map_err(RunError::journal)?;
+        if let Some(objection) = objection {
+            return Err(objected(objection, offer));
+        }
+        // Nobody is asked about what can't be paid.
+        if !offer.price.sufficient {
+            let available = offer.price.available;
+            return Err(RunError::Insufficient { price: expected, available });
+        }
+        if expected > limits.confirm_above {
+            terms.needs_approval = true;
+            let approved = match &new.quote {
+                None => false,
+                Some(_) => {
+                    journal.objection(new, &terms, now).await.map_err(RunError::journal)?.is_none()
                 }
-                Some(quote) if quote.expires_at < self.inner.now() => {
-                    return void("it has run out");
-                }
-                Some(quote) if quote.estimated < price.estimated => {
-                    return void(&format!(
-                        "the price rose from {} to {}",
-                        quote.estimated, price.estimated
-                    ));
-                }
-                Some(_) => {}
+            };
+            if !approved {
+                let line = QuoteLine { fingerprint: new.fingerprint.clone(), price: expected };
+                let question = self.ask_for(wanted, line, &prepared.name, offer).await?;
+                return Err(RunError::confirmation_needed(question));
             }
         }
-        if let Some(limit) = limits.run
-            && price.estimated > limit
-        {
-            return Err(RunError::Budget {
-                which: "run",
-                price: price.estimated,
-                spent: CreativeUnits::ZERO,
-                limit,
-            });
-        }
-        if price.estimated > limits.confirm_above {
-            return Err(RunError::ConfirmationNeeded {
-                price: price.estimated,
-                threshold: limits.confirm_above,
-            });
-        }
-        if !price.sufficient {
-            return Err(RunError::Insufficient {
-                price: price.estimated,
-                available: price.available,
-            });
-        }
-        Ok(())
+        Ok(terms)
     }
 
     fn new_job(
         &self,
+        wanted: &Wanted,
         prepared: &Prepared,
-        price: Price,
+        offer: &Offer,
         save_to: Option<String>,
         place: &Place,
     ) -> NewJob {
+        let folder = place.folder().to_owned();
         NewJob {
             id: JobId::random(),
             origin: prepared.connection.origin.clone(),
             workspace: prepared.workspace.clone(),
             fingerprint: prepared.fingerprint.clone(),
-            order: with_a_seed(&prepared.order),
+            order: prepared.order.clone(),
             model_name: prepared.name.clone(),
             modality: prepared.modality,
-            estimated: price.estimated,
+            estimated: offer.price.estimated,
+            margin: offer.margin.unwrap_or_default(),
+            quote: wanted.quote_id().map(str::to_owned),
             save_to,
-            output_dir: place.folder().to_owned(),
+            project: self.inner.settings.project.clone().unwrap_or_else(|| folder.clone()),
+            output_dir: folder,
             session: self.inner.session.clone(),
         }
     }
@@ -348,7 +364,7 @@ impl Runs {
         let limits = &self.inner.settings.limits;
         let now = (self.inner.settings.now)();
         let day_began = now.start_of_day().map_or(now.timestamp(), |began| began.timestamp());
-        Budgets { session: limits.session, day: limits.day, day_began }
+        Budgets { session: limits.session, project: limits.project, day: limits.day, day_began }
     }
 
     /// The same request was made before: wait for its job, and bring its files to where they are
@@ -360,7 +376,7 @@ impl Runs {
         save_to: Option<String>,
         patience: Patience,
         progress: &ProgressSink,
-    ) -> Result<JobReport, RunError> {
+    ) -> Result<Tried, RunError> {
         let wish = save_to.filter(|wish| {
             Some(wish) != job.new.save_to.as_ref() || job.new.output_dir != place.folder()
         });
@@ -375,7 +391,15 @@ impl Runs {
             let written = journal.redirect(job.id(), wish, place.folder()).await;
             written.map_err(RunError::journal)?;
         }
+        let found = job.state;
+        let unsent = job.is_queued();
         let waited = self.attend(&job, patience, progress).await?;
+        if unsent
+            && let Stage::Over(Err(RunError::NeverStarted { .. })) = waited
+            && !self.inner.ending.is_cancelled()
+        {
+            return Ok(Tried::Again);
+        }
         let mut job = self.known_job(job.id()).await?;
         let elsewhere =
             wish.is_some() && (wish != job.new.save_to || job.new.output_dir != place.folder());
@@ -388,12 +412,13 @@ impl Runs {
             })
             .await?;
         }
-        self.answer(
-            job,
-            waited,
-            "The same request was made before and is not paid for again (`variation: true` buys \
-             a new one).",
-        )
+        let purchase = match (found, &waited) {
+            (JobState::Complete, Stage::Over(Ok(Saved::Before))) => Purchase::SameJobSaved,
+            (JobState::Complete, _) => Purchase::SameJobFetchedAgain,
+            _ => Purchase::SameJobTakenUp,
+        };
+        let report = self.answer(job, waited, purchase.in_words()).await?;
+        Ok(Tried::Job(Box::new(report.of(purchase))))
     }
 
     /// Writes the entry of a new job down and sends its start, in one piece: whoever goes away in
@@ -404,6 +429,7 @@ impl Runs {
         connection: Arc<Connection>,
         new: NewJob,
         since: Option<Timestamp>,
+        terms: Terms,
     ) -> Result<(Reservation, watch::Receiver<Stage>), RunError> {
         let (sender, stage) = watch::channel(Stage::Starting);
         let (runs, id, begun) = (self.clone(), new.id.clone(), stage.clone());
@@ -412,23 +438,27 @@ impl Runs {
             {
                 let mut live = runs.live();
                 live.retain(|_, stage| stage.has_changed().is_ok());
-                live.insert(new.id.clone(), begun.clone());
+                live.insert(new.id.clone(), begun);
             }
-            let (budgets, now) = (runs.budgets(), runs.inner.now());
-            let reserved = journal.reserve(&new, since, &budgets, now).await;
+            let reserved = journal.reserve(&new, since, &terms, runs.inner.now()).await;
             let reserved = reserved.map_err(RunError::journal)?;
             if let Reservation::New = reserved {
+                drill::reach(Step::AfterEntry);
                 runs.set_going(connection, new.id, Begin::Start, sender);
-                let mut begun = begun;
-                // The end of the process waits until the start is out and written down.
-                runs.inner.starts.spawn(async move {
-                    let _ = begun.wait_for(|stage| !matches!(stage, Stage::Starting)).await;
-                });
             }
             Ok(reserved)
         });
         let reserved = piece.await.unwrap_or(Err(RunError::Internal { job: id }))?;
         Ok((reserved, stage))
+    }
+}
+
+fn objected(objection: Objection, offer: &Offer) -> RunError {
+    match objection {
+        Objection::OverBudget(OverBudget { which, limit, spent }) => {
+            RunError::Budget { which, price: offer.expected(), spent, limit }
+        }
+        Objection::QuoteVoid(why) => RunError::QuoteVoid { why },
     }
 }
 

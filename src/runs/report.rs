@@ -44,6 +44,41 @@ impl JobStatus {
     }
 }
 
+/// What a call that buys came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purchase {
+    /// A new job.
+    New,
+    /// The same request was made before, and its job was not at its end.
+    SameJobTakenUp,
+    /// The same request was made before, and its files lie on the disk.
+    SameJobSaved,
+    /// The same request was made before; its files were gone or changed, and were fetched again.
+    SameJobFetchedAgain,
+}
+
+impl Purchase {
+    /// What there is to say to it.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::New => "",
+            Self::SameJobTakenUp => {
+                "The same request was made before; this is its job, which is not paid for again \
+                 (`variation: true` buys a new one)."
+            }
+            Self::SameJobSaved => {
+                "The same request was made before; these are its files, and nothing is paid for \
+                 again (`variation: true` buys a new one)."
+            }
+            Self::SameJobFetchedAgain => {
+                "The same request was made before; its files were gone or changed and were fetched \
+                 again, and nothing is paid for again (`variation: true` buys a new one)."
+            }
+        }
+    }
+}
+
 /// A file on the disk, as it was read back.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(inline)]
@@ -129,6 +164,10 @@ pub struct JobReport {
     pub status: JobStatus,
     /// The same in a sentence.
     pub message: String,
+    /// Whether something was bought, or the same was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub purchase: Option<Purchase>,
     /// Id of the model or workflow.
     pub model: String,
     /// Price in Creative Units before the start.
@@ -178,8 +217,9 @@ impl JobReport {
             job_id: job.id().to_string(),
             status,
             message,
+            purchase: None,
             model: job.new.order.subject().to_owned(),
-            estimated_cu: job.new.estimated,
+            estimated_cu: job.expected(),
             cost_cu: job.charged,
             files: job.files.iter().map(FileReport::from).collect(),
             adjusted: job.adjusted.clone(),
@@ -187,6 +227,12 @@ impl JobReport {
             seed: job.new.order.seed(),
             next_step,
         }
+    }
+
+    /// The same, of a call that buys.
+    pub(super) fn of(mut self, purchase: Purchase) -> Self {
+        self.purchase = Some(purchase);
+        self
     }
 
     /// "2 files saved", "a file saved".
@@ -198,7 +244,7 @@ impl JobReport {
         };
         let cost = match job.charged {
             Some(charged) => format!("{charged} charged"),
-            None => format!("Layer did not say what it charged; estimated {}", job.new.estimated),
+            None => format!("Layer did not say what it charged; estimated {}", job.expected()),
         };
         format!("{what} ({cost}).")
     }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::Runs;
 use super::error::RunError;
 use super::work::Stage;
-use crate::journal::JobId;
+use crate::journal::{Job, JobId};
 
 /// How long a caller wants to wait.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,8 @@ impl Patience {
     }
 
     /// What is left of it.
-    pub(super) fn since(self, began: Instant) -> Self {
+    #[must_use]
+    pub fn since(self, began: Instant) -> Self {
         match self {
             Self::UpTo(limit) => Self::UpTo(limit.saturating_sub(began.elapsed())),
             Self::ToTheEnd => Self::ToTheEnd,
@@ -56,12 +57,15 @@ impl Runs {
     /// Waits until the work is over or patience ends, telling how it goes every second.
     pub(super) async fn wait(
         &self,
-        id: &JobId,
+        job: &Job,
         mut stage: watch::Receiver<Stage>,
         patience: Patience,
         progress: &ProgressSink,
     ) -> Stage {
-        let began = Instant::now();
+        let mut clock = RunClock { usual: self.usual_duration(job).await, ..RunClock::default() };
+        if let Some(sent_at) = job.sent_at {
+            clock.started(self.since(sent_at));
+        }
         let from_now = |limit| tokio::time::Instant::now() + limit;
         let (end, first_look) = match patience {
             Patience::UpTo(limit) => (Some(from_now(limit)), from_now(limit.max(FIRST_LOOK))),
@@ -73,13 +77,20 @@ impl Runs {
             if let Stage::Over(_) = now {
                 return now;
             }
-            let told = tell(&now, began.elapsed(), percent);
+            if matches!(now, Stage::Rendering(_)) {
+                clock.started(Duration::ZERO);
+            }
+            let mut told = tell(&now, &clock, percent);
             percent = told.percent;
+            if let Stage::Queued = now {
+                told.message = self.place_in_queue(job.id()).await;
+            }
             progress(told);
             let tick = tokio::time::Instant::now() + Duration::from_secs(1);
             // Whoever only wants to look still wants to see something.
             let end = match now {
                 Stage::Starting => end.map(|_| first_look),
+                // A look at a queue needs no longer.
                 _ => end,
             };
             let wake = end.map_or(tick, |end| end.min(tick));
@@ -88,7 +99,7 @@ impl Runs {
                     // The work ended: with its last word, or broken off by a mistake of ours.
                     return match stage.borrow().clone() {
                         Stage::Over(result) => Stage::Over(result),
-                        _ => Stage::Over(Err(RunError::Internal { job: id.clone() })),
+                        _ => Stage::Over(Err(RunError::Internal { job: job.id().clone() })),
                     };
                 },
                 () = tokio::time::sleep_until(wake) => {
@@ -99,18 +110,90 @@ impl Runs {
             }
         }
     }
+
+    /// Where the start of a job stands in the queue, as a sentence.
+    pub(super) async fn place_in_queue(&self, id: &JobId) -> String {
+        let ahead = match self.inner.journal().await {
+            Ok(journal) => journal.ahead_of(id, self.inner.now()).await.unwrap_or(0),
+            Err(_) => 0,
+        };
+        format!(
+            "It waits for its turn, place {} in the queue: Layer takes {} starts a minute, {} of \
+             them videos. It was not sent yet and leaves by itself.",
+            ahead.saturating_add(1),
+            self.inner.settings.pace.starts,
+            self.inner.settings.pace.videos,
+        )
+    }
+
+    /// How long a run has taken so far, of how long runs like it usually take.
+    pub(super) async fn time_of(&self, job: &Job) -> String {
+        let mut clock = RunClock { usual: self.usual_duration(job).await, ..RunClock::default() };
+        clock.started(job.sent_at.map_or(Duration::ZERO, |sent_at| self.since(sent_at)));
+        clock.in_words()
+    }
+
+    async fn usual_duration(&self, job: &Job) -> Option<Duration> {
+        let journal = self.inner.journal().await.ok()?;
+        let usual = journal.usual_duration(&job.new.origin, job.new.order.subject());
+        usual.await.ok().flatten()
+    }
+
+    fn since(&self, then: jiff::Timestamp) -> Duration {
+        self.inner.now().duration_since(then).try_into().unwrap_or_default()
+    }
 }
 
-/// How it goes, in a number that only rises. Nobody knows how long a run takes, so the number
-/// nears its end without reaching it.
-fn tell(stage: &Stage, waited: Duration, so_far: f64) -> Progress {
-    let seconds = waited.as_secs();
+/// How long a run takes.
+#[derive(Default)]
+struct RunClock {
+    /// Runs like it, lately.
+    usual: Option<Duration>,
+    /// When it began, as far as it is known.
+    began: Option<Instant>,
+}
+
+impl RunClock {
+    /// It began so long ago, unless that is known already.
+    fn started(&mut self, ago: Duration) {
+        self.began
+            .get_or_insert_with(|| Instant::now().checked_sub(ago).unwrap_or_else(Instant::now));
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
+    /// "12 s of usually 40 s".
+    fn in_words(&self) -> String {
+        let so_far = self.elapsed().as_secs();
+        match self.usual {
+            Some(usual) => format!("{so_far} s of usually {} s", usual.as_secs().max(1)),
+            None => format!("{so_far} s so far"),
+        }
+    }
+
+    /// How much of it is done, from 0 to 1, without reaching it: nobody knows how long this one
+    /// takes.
+    fn share(&self) -> f64 {
+        let so_far = self.elapsed().as_secs_f64();
+        match self.usual.map(|usual| usual.as_secs_f64().max(1.0)) {
+            Some(usual) if so_far < usual => 0.9 * so_far / usual,
+            Some(usual) => 1.0 - 0.1 * (-(so_far - usual) / usual).exp(),
+            None => 1.0 - (-so_far / 30.0).exp(),
+        }
+    }
+}
+
+/// How it goes, in a number that only rises.
+fn tell(stage: &Stage, clock: &RunClock, so_far: f64) -> Progress {
     let (percent, message) = match stage {
+        Stage::Queued => (0.5, "waiting for its turn".to_owned()),
         Stage::Starting => (1.0, "starting".to_owned()),
         Stage::Rendering(look) => {
-            let share = 1.0 - (-waited.as_secs_f64() / 30.0).exp();
             let steps = look.steps.as_ref().map(|steps| format!(", {steps}")).unwrap_or_default();
-            (2.0 + 88.0 * share, format!("rendering at Layer, {seconds} s{steps}"))
+            let message = format!("rendering at Layer, {}{steps}", clock.in_words());
+            (2.0 + 88.0 * clock.share(), message)
         }
         Stage::Fetching(this, total) => (92.0, format!("fetching file {this} of {total}")),
         Stage::Over(_) => (100.0, "done".to_owned()),

@@ -1,6 +1,13 @@
 //! The work on one job, apart from whoever waits for it: send the start once, look at the run
 //! until it ends, fetch and save its files. A caller that goes away stops nothing here.
 
+mod fetch;
+mod lease;
+mod turn;
+
+pub(super) use lease::Keeper;
+pub(super) use turn::Starts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,19 +16,22 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::error::RunError;
-use super::place::{Place, adjusted};
+use super::place::adjusted;
 use super::{Connection, Inner};
 use crate::audit::Event;
-use crate::files::{FileError, OutputDir, SavedFile};
-use crate::journal::{Job, JobFailure, JobId, JobState, LEASE};
+use crate::drill::{self, Step};
+use crate::journal::{Job, JobFailure, JobId, JobState};
 use crate::layer::{
     ApiError, ApiErrorKind, Completed, Failure, FileId, Inference, InferenceId, Modality, Order,
-    Output, RunStatus, Started, Steps,
+    RunStatus, Started, Steps,
 };
+use lease::Lease;
 
 /// Where the work on a job is, for those who wait.
 #[derive(Clone, Debug)]
 pub(super) enum Stage {
+    /// The start waits for its turn.
+    Queued,
     /// The start is being sent, or the run is being looked up for the first time.
     Starting,
     /// Layer works on it.
@@ -29,7 +39,16 @@ pub(super) enum Stage {
     /// Files are being fetched: this one of so many.
     Fetching(usize, usize),
     /// The work is over; the journal has the result unless it is an error.
-    Over(Result<(), RunError>),
+    Over(Result<Saved, RunError>),
+}
+
+/// How the files of a job came to lie on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saved {
+    /// They were fetched.
+    Now,
+    /// They were there.
+    Before,
 }
 
 /// What the last look at a run told.
@@ -76,13 +95,13 @@ struct Worker {
 const TRIES: u32 = 3;
 
 impl Worker {
-    async fn run(&self, begin: Begin) -> Result<(), RunError> {
+    async fn run(&self, begin: Begin) -> Result<Saved, RunError> {
         let lease = match begin {
-            Begin::Start => Lease::renew(&self.inner, &self.id),
+            Begin::Start => Lease::keep(&self.inner, &self.id),
             Begin::TakeUp => match self.take_lease().await? {
                 Some(lease) => lease,
                 // The process that held it brought it to its end.
-                None => return self.of_state(self.job().await?).map(drop),
+                None => return self.of_state(self.job().await?).map(|_| Saved::Before),
             },
         };
         let result = self.held(begin).await;
@@ -90,18 +109,27 @@ impl Worker {
         result
     }
 
-    async fn held(&self, begin: Begin) -> Result<(), RunError> {
+    async fn held(&self, begin: Begin) -> Result<Saved, RunError> {
         let mut job = self.job().await?;
         let mut first_look = Duration::ZERO;
         let mut unrecorded = None;
+        let mut began = None;
         if let Begin::Start = begin {
+            let sending = self.take_turn(&job).await?;
+            drill::reach(Step::BeforeSend);
             let started = self.start(&job).await?;
+            drill::reach(Step::AfterAnswer);
+            began = Some(Instant::now());
             job.state = JobState::Running;
             job.inference = Some(started.id.clone());
             job.adjusted = said_at_start(&job, &started);
             unrecorded = self.record_started(&job, &started).await;
+            drop(sending);
+            drill::reach(Step::AfterRecord);
             self.rendering(None, self.unwritten().then(|| not_written(&started.id)));
             first_look = started.poll_after;
+        } else if job.is_queued() {
+            return Err(self.close_unsent("the process that was to send it ended before").await);
         } else if job.state == JobState::Starting {
             // We could take the lease, so whoever was to send the start is dead. Whether it
             // was sent nobody knows.
@@ -118,13 +146,14 @@ impl Worker {
             return Err(RunError::Internal { job: self.id.clone() });
         };
         if job.state == JobState::Complete && self.files_are_there(&job).await {
-            return Ok(());
+            return Ok(Saved::Before);
         }
-        let done = self.watch(&job, &inference, first_look).await?;
+        let done = self.watch(&job, &inference, first_look, began).await?;
         let files = self.fetch_all(&job, &inference, done.outputs).await?;
         if let Some(recorder) = unrecorded {
             recorder.abort();
         }
+        drill::reach(Step::BeforeClose);
         let adjusted = adjusted(&job, &files);
         let mut tried = 0;
         loop {
@@ -135,7 +164,7 @@ impl Worker {
                 .record_complete(&self.id, &inference, charged, &files, &adjusted, now)
                 .await;
             match written {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(Saved::Now),
                 Err(error) if tried >= TRIES => {
                     return Err(RunError::Unrecorded {
                         job: self.id.clone(),
@@ -174,6 +203,9 @@ impl Worker {
                     let job = self.id.clone();
                     Err(RunError::StartUnanswered { job, failure: Some(failure) })
                 } else {
+                    if error.kind == ApiErrorKind::RateLimited {
+                        self.inner.pace.refused_for_rate(&error);
+                    }
                     self.forget_references(job, error.kind).await;
                     self.fail(JobState::Refused, failure, None).await;
                     Err(RunError::StartRefused { job: self.id.clone(), source: error })
@@ -226,6 +258,8 @@ impl Worker {
     }
 
     async fn look(&self, job: &Job, inference: &InferenceId) -> Result<Inference, ApiError> {
+        // Many jobs share a few looks at a time.
+        let _turn = self.inner.looks.acquire().await;
         self.connection.client.run(&job.new.workspace, &job.new.order, inference).await
     }
 
@@ -236,11 +270,13 @@ impl Worker {
         job: &Job,
         inference: &InferenceId,
         first_look: Duration,
+        began: Option<Instant>,
     ) -> Result<Completed, RunError> {
         let deadline = Instant::now() + longest_run(job);
         let mut pause = first_look;
         loop {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(later(pause)).await;
+            drill::reach(Step::Waiting);
             let looked = self.look(job, inference).await;
             pause = match looked {
                 Ok(look) => match look.status {
@@ -254,8 +290,10 @@ impl Worker {
                         self.note(self.event("purchase.complete").with_some("cu", cu));
                         let journal = self.inner.journal().await?;
                         let now = self.inner.now();
+                        let took = began.map(|began| began.elapsed());
+                        let (outputs, charged) = (&done.outputs, done.charged);
                         let written = journal
-                            .record_finished(&self.id, inference, &done.outputs, done.charged, now)
+                            .record_finished(&self.id, inference, outputs, charged, took, now)
                             .await;
                         if let Err(error) = written {
                             tracing::warn!(job = %self.id, %error, "written again with the files");
@@ -266,9 +304,10 @@ impl Worker {
                         return Ok(done);
                     }
                     RunStatus::Failed(failed) => return Err(self.run_failed(failed).await),
-                    RunStatus::Cancelled => {
-                        self.note(self.event("purchase.cancelled"));
-                        self.fail(JobState::Cancelled, JobFailure::default(), None).await;
+                    RunStatus::Cancelled(charged) => {
+                        let cu = charged.map(|charged| charged.to_string());
+                        self.note(self.event("purchase.cancelled").with_some("cu", cu));
+                        self.fail(JobState::Cancelled, JobFailure::default(), charged).await;
                         return Err(RunError::RunCancelled { job: self.id.clone() });
                     }
                 },
@@ -300,154 +339,6 @@ impl Worker {
         RunError::RunFailed { job: self.id.clone(), failure, charged: failed.charged }
     }
 
-    async fn fetch_all(
-        &self,
-        job: &Job,
-        inference: &InferenceId,
-        mut outputs: Vec<Output>,
-    ) -> Result<Vec<SavedFile>, RunError> {
-        outputs.retain(|output| output.text.is_none());
-        let total = outputs.len();
-        let place = Place::of(job, total).await.map_err(|error| error.of_job(&self.id))?;
-        let mut files = Vec::with_capacity(total);
-        let mut trouble = None;
-        for index in 0..total {
-            self.stage.send_replace(Stage::Fetching(index + 1, total));
-            match self.fetch_patiently(job, inference, &mut outputs, &place, index).await {
-                Ok(file) => files.push(file),
-                // The others are paid for as well.
-                Err(RunError::Download { source, .. }) => trouble = Some(source),
-                Err(error) => return Err(error),
-            }
-        }
-        let Some(source) = trouble else { return Ok(files) };
-        if !files.is_empty() {
-            let written = self.inner.journal().await?.record_some_files(&self.id, &files).await;
-            written.map_err(|error| RunError::journal(error).of_job(&self.id))?;
-        }
-        Err(RunError::Download { job: self.id.clone(), source, saved: files })
-    }
-
-    /// Fetches one file, a few times where that may help, and under a fresh address when the old
-    /// one died.
-    async fn fetch_patiently(
-        &self,
-        job: &Job,
-        inference: &InferenceId,
-        outputs: &mut Vec<Output>,
-        place: &Place,
-        index: usize,
-    ) -> Result<SavedFile, RunError> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            let Some(output) = outputs.get(index) else {
-                return Err(RunError::NoFiles { job: self.id.clone() });
-            };
-            let error = match self.fetch(output, place, index).await {
-                Ok(file) => return Ok(file),
-                Err(error) => error,
-            };
-            let (may_pass, link_died) = match &error {
-                RunError::Download { source, .. } => {
-                    let died = matches!(source.status, Some(401 | 403 | 404 | 410));
-                    (is_passing(source) || died, died)
-                }
-                RunError::File { source, .. } => {
-                    (matches!(source.as_ref(), FileError::CutShort { .. }), false)
-                }
-                _ => (false, false),
-            };
-            if tried >= TRIES || !may_pass {
-                return Err(error);
-            }
-            tokio::time::sleep(Duration::from_millis(500 * u64::from(tried))).await;
-            if link_died
-                && let Ok(look) = self.look(job, inference).await
-                && let RunStatus::Complete(mut done) = look.status
-            {
-                done.outputs.retain(|output| output.text.is_none());
-                if done.outputs.len() == outputs.len() {
-                    *outputs = done.outputs;
-                }
-            }
-        }
-    }
-
-    /// Streams one file to the disk; the network and the disk take turns through a short queue.
-    async fn fetch(
-        &self,
-        output: &Output,
-        place: &Place,
-        index: usize,
-    ) -> Result<SavedFile, RunError> {
-        let broken =
-            |source| RunError::Download { job: self.id.clone(), source, saved: Vec::new() };
-        let mut download = self.connection.client.download(output).await.map_err(broken)?;
-        let (queue, mut chunks) = tokio::sync::mpsc::channel::<Option<Vec<u8>>>(8);
-        let place = place.clone();
-        let now = self.inner.now();
-        let writer = self.inner.writers.spawn_blocking(move || {
-            place.clear_up(now);
-            let mut file = place.begin()?;
-            while let Some(chunk) = chunks.blocking_recv() {
-                match chunk {
-                    Some(chunk) => file.write(&chunk)?,
-                    None => return place.finish(file, index).map(Some),
-                }
-            }
-            // The sender went away without saying that it was done: the file is not whole.
-            Ok(None)
-        });
-        let fetched = loop {
-            let chunk = tokio::select! {
-                chunk = download.next_chunk() => chunk,
-                // The process ends: the writer gives up and clears what it has written.
-                () = self.inner.ending.cancelled() => break Ok(()),
-            };
-            match chunk {
-                Ok(Some(chunk)) => {
-                    // A writer that has given up says why below.
-                    if queue.send(Some(chunk)).await.is_err() {
-                        break Ok(());
-                    }
-                }
-                Ok(None) => {
-                    let _ = queue.send(None).await;
-                    break Ok(());
-                }
-                Err(error) => break Err(error),
-            }
-        };
-        drop(queue);
-        let written = writer.await.map_err(|_| RunError::Internal { job: self.id.clone() })?;
-        fetched.map_err(broken)?;
-        match written {
-            Ok(Some(file)) => {
-                // No name: it may be made of the prompt.
-                let event = self.event("file.write").with("sha256", file.sha256.to_string());
-                self.note(event.with("bytes", file.bytes));
-                Ok(file)
-            }
-            Ok(None) => Err(RunError::Internal { job: self.id.clone() }),
-            Err(error) => Err(RunError::file(error).of_job(&self.id)),
-        }
-    }
-
-    async fn files_are_there(&self, job: &Job) -> bool {
-        let (folder, files) = (job.new.output_dir.clone(), job.files.clone());
-        !files.is_empty()
-            && tokio::task::spawn_blocking(move || {
-                let Ok(output) = OutputDir::open_existing(&folder) else { return false };
-                files.iter().all(|file| {
-                    let found = file.path.to_str().map(|path| output.inspect(path));
-                    matches!(found, Some(Ok(found)) if found.sha256 == file.sha256)
-                })
-            })
-            .await
-            .unwrap_or(false)
-    }
-
     async fn take_lease(&self) -> Result<Option<Lease>, RunError> {
         let deadline = Instant::now() + LONGEST_RUN;
         loop {
@@ -459,10 +350,14 @@ impl Worker {
                 .await
                 .map_err(|error| RunError::journal(error).of_job(&self.id))?;
             if held {
-                return Ok(Some(Lease::renew(&self.inner, &self.id)));
+                return Ok(Some(Lease::keep(&self.inner, &self.id)));
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
-            match self.job().await?.state {
+            let job = self.job().await?;
+            match job.state {
+                JobState::Starting if job.is_queued() => {
+                    self.stage.send_replace(Stage::Queued);
+                }
                 JobState::Starting => {}
                 JobState::Running | JobState::Finished => {
                     self.rendering(None, None);
@@ -585,6 +480,11 @@ pub(super) fn bad_end(job: &Job) -> Option<RunError> {
     }
 }
 
+/// The service's interval and a little more, so that many jobs don't look in step.
+fn later(pause: Duration) -> Duration {
+    pause.mul_f64(1.0 + rand::random::<f64>() / 10.0)
+}
+
 /// How long a run is watched. Pictures were seen to take up to five minutes.
 fn longest_run(job: &Job) -> Duration {
     match (&job.new.order, job.new.modality) {
@@ -614,40 +514,5 @@ fn failure_of(error: &ApiError) -> JobFailure {
         kind: Some(error.kind),
         upstream_code: error.upstream_code.clone(),
         request_id: error.request_id.clone(),
-    }
-}
-
-/// Keeps a job ours while the work lasts.
-struct Lease {
-    inner: Arc<Inner>,
-    id: JobId,
-    renewal: tokio::task::JoinHandle<()>,
-}
-
-impl Lease {
-    fn renew(inner: &Arc<Inner>, id: &JobId) -> Self {
-        let (keeper, job) = (inner.clone(), id.clone());
-        let renewal = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(LEASE / 3).await;
-                if let Ok(journal) = keeper.journal().await {
-                    let _ = journal.hold(&job, &keeper.session, keeper.now()).await;
-                }
-            }
-        });
-        Self { inner: inner.clone(), id: id.clone(), renewal }
-    }
-
-    async fn give_back(self) {
-        self.renewal.abort();
-        if let Ok(journal) = self.inner.journal().await {
-            let _ = journal.release(&self.id, &self.inner.session).await;
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.renewal.abort();
     }
 }

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::consent::buy;
 use super::object::FreeObject;
-use super::{Call, Entry, Handled, Hints, Toolset, data, parse, spec};
+use super::{Call, Entry, Handled, Hints, Toolset, parse, spec};
 use crate::files::SaveTo;
 use crate::layer::{Quality, UseCase};
 use crate::runs::{
@@ -177,17 +178,6 @@ async fn create(
 ) -> Result<super::Answer, ErrorReport> {
     let (wanted, wait) = parse::<CreateAssetArgs>(arguments)?.wanted().map_err(report)?;
     buy(call, wanted, wait).await
-}
-
-/// Buys what a tool made of its arguments.
-pub(super) async fn buy(
-    call: Call<'_>,
-    wanted: Wanted,
-    wait: Option<WaitSeconds>,
-) -> Result<super::Answer, ErrorReport> {
-    let patience = call.patience(wait);
-    let job = call.runs.create(&wanted, patience, call.progress).await.map_err(report)?;
-    data(&job)
 }
 
 fn report(error: RunError) -> ErrorReport {

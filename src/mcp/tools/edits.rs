@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::assets::buy;
+use super::consent::buy;
 use super::{Answer, Call, Entry, Handled, Hints, Toolset, parse, spec};
 use crate::files::SaveTo;
 use crate::layer::UseCase;

@@ -8,7 +8,7 @@ use super::{Answer, Call, Entry, Handled, Hints, Toolset, data, offset, parse, s
 use crate::journal::{Job, JobId};
 use crate::layer::{CancelOutcome, CreativeUnits};
 use crate::redact::clean_line;
-use crate::runs::{ErrorReport, JobReport, JobStatus, Limit, RunError, WaitSeconds};
+use crate::runs::{ErrorReport, JobReport, JobStatus, Limit, Money, RunError, WaitSeconds};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,7 +26,7 @@ pub(super) fn get_job() -> Entry {
             "Get job",
             "Looks at a job, waits for it and saves its files; costs nothing. Use it after status \
              running, after an interruption, or to fetch files again that were deleted.",
-            Hints { read_only: false, destructive: false, idempotent: true, open_world: true },
+            Hints::CHANGES_LAYER,
         ),
         toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(look(call, arguments)) as Handled<'_>,
@@ -50,6 +50,8 @@ fn job_id(text: &str) -> Result<JobId, ErrorReport> {
 struct ListJobsArgs {
     /// Only jobs of this status.
     status: Option<JobStatus>,
+    /// Words of the prompt.
+    search: Option<String>,
     /// Default 20.
     limit: Option<Limit>,
     /// next_cursor of the last answer.
@@ -86,7 +88,7 @@ impl From<&Job> for JobLine {
             created_at: job.created_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             prompt: clean_line(job.new.order.title(), 80),
             model: job.new.order.subject().to_owned(),
-            estimated_cu: job.new.estimated,
+            estimated_cu: job.expected(),
             cost_cu: job.charged,
             files: job.files.iter().map(|file| file.path.display().to_string()).collect(),
         }
@@ -111,17 +113,18 @@ async fn list(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, E
     let args = parse::<ListJobsArgs>(arguments)?;
     let limit = args.limit.map_or(20, Limit::get);
     let skip: u32 = offset(args.cursor.as_deref())?;
+    let search = args.search.as_deref().filter(|words| !words.trim().is_empty());
     // One more than asked for tells whether there are more.
     let mut jobs = call
         .runs
-        .jobs(args.status, limit.saturating_add(1), skip)
+        .jobs(args.status, search, limit.saturating_add(1), skip)
         .await
         .map_err(|error| error.report())?;
     let more = jobs.len() > limit as usize;
     jobs.truncate(limit as usize);
-    let message = match (jobs.len(), args.status) {
-        (0, None) => "No job was started yet.".to_owned(),
-        (0, Some(_)) => "No job has this status.".to_owned(),
+    let message = match (jobs.len(), args.status.is_some() || search.is_some()) {
+        (0, false) => "No job was started yet.".to_owned(),
+        (0, true) => "No job fits.".to_owned(),
         (1, _) => "One job.".to_owned(),
         (shown, _) => format!("{shown} jobs, newest first."),
     };
@@ -144,6 +147,8 @@ struct CancelJobAnswer {
     job_id: String,
     status: JobStatus,
     stopped: bool,
+    #[schemars(with = "String")]
+    money: Money,
     message: String,
 }
 
@@ -155,7 +160,7 @@ pub(super) fn cancel_job() -> Entry {
             "Asks Layer to stop a running job, and says whether that worked: Layer may not be \
              able to, and then the run goes on and is charged. Use only when the user wants it \
              stopped.",
-            Hints { read_only: false, destructive: true, idempotent: true, open_world: true },
+            Hints { destructive: true, ..Hints::CHANGES_LAYER },
         ),
         toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(cancel(call, arguments)) as Handled<'_>,
@@ -165,14 +170,29 @@ pub(super) fn cancel_job() -> Entry {
 async fn cancel(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
     let args = parse::<CancelJobArgs>(arguments)?;
     let id = job_id(&args.job_id)?;
-    let (job, outcome) = call.runs.cancel(&id).await.map_err(|error| error.report())?;
-    let status = JobStatus::of(job.state);
-    let (stopped, message) = match (outcome, status) {
+    let cancelled = call.runs.cancel(&id).await.map_err(|error| error.report())?;
+    let status = JobStatus::of(cancelled.job.state);
+    let (stopped, message) = match (cancelled.outcome, status) {
+        (_, JobStatus::Cancelled) if cancelled.unsent => (
+            true,
+            "The job was cancelled before its start was sent; nothing is charged.".to_owned(),
+        ),
         (_, JobStatus::Cancelled) => (
             true,
-            "The run is cancelled at Layer. `get_workspace_info` shows whether its Creative \
-             Units were released."
-                .to_owned(),
+            match cancelled.money {
+                Money::NotCharged => {
+                    "The run is cancelled at Layer, and nothing is charged for it.".to_owned()
+                }
+                Money::Charged => format!(
+                    "The run is cancelled at Layer; {} were charged for what it had done.",
+                    cancelled.job.charged.unwrap_or_default()
+                ),
+                Money::Unknown => {
+                    "The run is cancelled at Layer. Whether something is charged for \
+                                   it Layer does not say; `get_workspace_info` shows the balance."
+                        .to_owned()
+                }
+            },
         ),
         (Some(CancelOutcome::Accepted), _) => (
             false,
@@ -205,5 +225,11 @@ async fn cancel(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer,
                 .to_owned(),
         ),
     };
-    data(&CancelJobAnswer { job_id: id.to_string(), status, stopped, message })
+    data(&CancelJobAnswer {
+        job_id: id.to_string(),
+        status,
+        stopped,
+        money: cancelled.money,
+        message,
+    })
 }

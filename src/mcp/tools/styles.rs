@@ -189,7 +189,7 @@ pub(super) fn create_style() -> Entry {
             "Create style",
             "Makes a style from pictures of one look, as a draft: free, and not usable until the \
              user has it trained in Layer's app. Uploads the pictures.",
-            Hints { read_only: false, destructive: false, idempotent: false, open_world: true },
+            Hints { idempotent: false, ..Hints::CHANGES_LAYER },
         ),
         toolset: Toolset::Default,
         handle: |call, arguments| Box::pin(create(call, arguments)) as Handled<'_>,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::assets::buy;
+use super::consent::buy;
 use super::object::FreeObject;
 use super::{Answer, Call, Entry, Handled, Hints, Toolset, data, offset, parse, spec};
 use crate::files::SaveTo;

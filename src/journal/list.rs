@@ -1,0 +1,100 @@
+//! Looking through the jobs.
+
+use jiff::Timestamp;
+
+use super::lease::{LEASE, millis};
+use super::row::read_job;
+use super::{Fingerprint, Job, JobId, JobState, Journal, JournalError};
+use crate::layer::InferenceId;
+
+/// Which jobs are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter<'a> {
+    /// Of these states; all when there are none.
+    pub states: &'a [JobState],
+    /// With these words in the prompt; the last may be a beginning.
+    pub search: Option<&'a str>,
+    /// At most so many.
+    pub limit: u32,
+    /// After so many.
+    pub skip: u32,
+}
+
+impl Journal {
+    /// One job.
+    pub async fn job(&self, id: &JobId) -> Result<Option<Job>, JournalError> {
+        let row = sqlx::query("SELECT * FROM jobs WHERE id = ?")
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(read_job).transpose()
+    }
+
+    /// The newest entry of the same request since then that led or may still lead to a result.
+    pub async fn same_request(
+        &self,
+        fingerprint: &Fingerprint,
+        since: Timestamp,
+    ) -> Result<Option<Job>, JournalError> {
+        let mut connection = self.pool.acquire().await?;
+        super::same_request(&mut connection, fingerprint, since).await
+    }
+
+    /// Jobs from the newest to the oldest.
+    pub async fn jobs(&self, filter: &JobFilter<'_>) -> Result<Vec<Job>, JournalError> {
+        let mut sql = sqlx::QueryBuilder::new("SELECT * FROM jobs WHERE 1");
+        if let [first, rest @ ..] = filter.states {
+            sql.push(" AND state IN (").push_bind(first.as_str());
+            for state in rest {
+                sql.push(", ").push_bind(state.as_str());
+            }
+            sql.push(")");
+        }
+        if let Some(words) = filter.search.map(words).filter(|words| !words.is_empty()) {
+            sql.push(" AND seq IN (SELECT rowid FROM job_words WHERE job_words MATCH ");
+            sql.push_bind(words).push(")");
+        }
+        sql.push(" ORDER BY created_at DESC, seq DESC LIMIT ").push_bind(filter.limit);
+        sql.push(" OFFSET ").push_bind(filter.skip);
+        let rows = sql.build().fetch_all(&self.pool).await?;
+        rows.iter().map(read_job).collect()
+    }
+
+    /// Jobs since then that are at no end and that nobody works on, from the oldest to the newest.
+    pub async fn abandoned(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Job>, JournalError> {
+        let rows = sqlx::query(
+            "SELECT * FROM jobs WHERE state IN ('starting', 'running', 'finished', 'unknown') \
+             AND created_at >= ? AND (holder IS NULL OR held_until < ? OR held_until > ?) \
+             ORDER BY created_at LIMIT ?",
+        )
+        .bind(since.as_millisecond())
+        .bind(now.as_millisecond())
+        .bind(now.as_millisecond() + 2 * millis(LEASE))
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read_job).collect()
+    }
+
+    /// Whether a job of ours is this run.
+    pub async fn knows_run(&self, inference: &InferenceId) -> Result<bool, JournalError> {
+        let known: i64 =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM jobs WHERE inference = ?)")
+                .bind(inference.as_str())
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(known == 1)
+    }
+}
+
+/// What somebody looks for, in the words of the index: each is quoted, so that none is an operator.
+fn words(search: &str) -> String {
+    let words = search.split(|letter: char| !letter.is_alphanumeric());
+    let quoted = words.filter(|word| !word.is_empty()).map(|word| format!("\"{word}\"*"));
+    quoted.collect::<Vec<_>>().join(" ")
+}
