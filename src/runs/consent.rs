@@ -48,6 +48,64 @@ pub enum Consent {
     Unclear,
 }
 
+impl Question {
+    /// What came of it, as a clause.
+    pub(super) fn came_to(&self, consent: Option<Consent>) -> String {
+        let Self { price, threshold, .. } = self;
+        match consent {
+            None => format!(
+                "it would cost {price}; above {threshold} a purchase needs the user's own consent"
+            ),
+            Some(Consent::Declined) => format!("the user was asked and said no to {price}"),
+            Some(Consent::Dismissed) => {
+                format!("the user closed the question about {price} without an answer (cancel)")
+            }
+            Some(Consent::Unanswered(waited)) => format!(
+                "the user did not answer the question about {price} within {} seconds",
+                waited.as_secs()
+            ),
+            Some(Consent::ByClient(action)) => format!(
+                "the client itself answered `{action}` to the question about {price}, without showing \
+             it to anybody"
+            ),
+            Some(Consent::Given | Consent::Unclear) => {
+                format!(
+                    "the client accepted the question about {price} without the user's yes in it"
+                )
+            }
+        }
+    }
+
+    /// What whoever wanted to buy can do now.
+    pub(super) fn next_step(&self, consent: Option<Consent>) -> String {
+        let id = &self.quote_id;
+        match consent {
+            None => format!(
+                "tell the user the price and what it is for. If they want it, call `confirm_spend` \
+             with quote_id `{id}`, then repeat this call with that quote_id. Or take a cheaper \
+             model or a smaller `count`"
+            ),
+            Some(Consent::Declined) => {
+                "don't ask again. Take a cheaper model or a smaller `count`, or leave it".to_owned()
+            }
+            Some(
+                Consent::Given | Consent::Dismissed | Consent::Unanswered(_) | Consent::Unclear,
+            ) => {
+                format!(
+                    "ask the user in the conversation whether they want it; if so, repeat the call with \
+             quote_id `{id}`, and they are asked once more"
+                )
+            }
+            Some(Consent::ByClient(_)) => {
+                "nobody is there to say yes. Whoever runs this can raise \
+                                       `LAYER_CONFIRM_ABOVE_CU`; or take a cheaper model or a \
+                                       smaller `count`"
+                    .to_owned()
+            }
+        }
+    }
+}
+
 impl Runs {
     /// Hears what the user said to a quote. `how` they were asked goes into the audit trail.
     ///

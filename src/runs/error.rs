@@ -1,9 +1,12 @@
 //! What can go wrong in a use case: what happened, what became of the money, what to do next.
 
+mod upstream;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
+
+use upstream::{of_api, of_kind};
 
 use super::consent::{Consent, Question};
 use super::report::FileReport;
@@ -189,7 +192,7 @@ pub enum RunError {
         limit: CreativeUnits,
     },
     /// It is dearer than what may be bought without asking the user.
-    #[error("{}", consent_sentence(question, *consent))]
+    #[error("{}", question.came_to(*consent))]
     ConfirmationNeeded {
         /// What the user is to be asked.
         question: Box<Question>,
@@ -519,7 +522,7 @@ impl RunError {
                 "confirmation_needed",
                 NotCharged,
                 false,
-                consent_next_step(question, *consent),
+                question.next_step(*consent),
             ),
             Self::Unpriced { .. } => (
                 "confirmation_needed",
@@ -615,123 +618,6 @@ impl RunError {
             _ => None,
         }
     }
-}
-
-fn consent_sentence(question: &Question, consent: Option<Consent>) -> String {
-    let Question { price, threshold, .. } = question;
-    match consent {
-        None => format!(
-            "it would cost {price}; above {threshold} a purchase needs the user's own consent"
-        ),
-        Some(Consent::Declined) => format!("the user was asked and said no to {price}"),
-        Some(Consent::Dismissed) => {
-            format!("the user closed the question about {price} without an answer (cancel)")
-        }
-        Some(Consent::Unanswered(waited)) => format!(
-            "the user did not answer the question about {price} within {} seconds",
-            waited.as_secs()
-        ),
-        Some(Consent::ByClient(action)) => format!(
-            "the client itself answered `{action}` to the question about {price}, without showing \
-             it to anybody"
-        ),
-        Some(Consent::Given | Consent::Unclear) => {
-            format!("the client accepted the question about {price} without the user's yes in it")
-        }
-    }
-}
-
-fn consent_next_step(question: &Question, consent: Option<Consent>) -> String {
-    let id = &question.quote_id;
-    match consent {
-        None => format!(
-            "tell the user the price and what it is for. If they want it, call `confirm_spend` \
-             with quote_id `{id}`, then repeat this call with that quote_id. Or take a cheaper \
-             model or a smaller `count`"
-        ),
-        Some(Consent::Declined) => {
-            "don't ask again. Take a cheaper model or a smaller `count`, or leave it".to_owned()
-        }
-        Some(Consent::Given | Consent::Dismissed | Consent::Unanswered(_) | Consent::Unclear) => {
-            format!(
-                "ask the user in the conversation whether they want it; if so, repeat the call with \
-             quote_id `{id}`, and they are asked once more"
-            )
-        }
-        Some(Consent::ByClient(_)) => "nobody is there to say yes. Whoever runs this can raise \
-                                       `LAYER_CONFIRM_ABOVE_CU`; or take a cheaper model or a \
-                                       smaller `count`"
-            .to_owned(),
-    }
-}
-
-/// Code, whether a repetition can help, and the next step, for a failure after which nothing is
-/// charged.
-fn of_api(error: &ApiError) -> (&'static str, bool, String) {
-    of_kind(error.kind, error.retry_after)
-}
-
-fn of_kind(kind: ApiErrorKind, retry_after: Option<Duration>) -> (&'static str, bool, String) {
-    let (code, retryable, next) = match kind {
-        ApiErrorKind::Unauthenticated => (
-            "unauthenticated",
-            false,
-            "the token is wrong, expired or revoked: ask the user to run `layer-mcp setup` with a \
-             new one from app.layer.ai, Settings, Personal Access Tokens",
-        ),
-        ApiErrorKind::FeatureDisabled => (
-            "feature_disabled",
-            false,
-            "the workspace or its plan does not allow this: take another model, or ask the \
-             workspace's owner",
-        ),
-        ApiErrorKind::InsufficientBalance => (
-            "insufficient_balance",
-            true,
-            "add Creative Units at app.layer.ai, or take a cheaper model or a smaller `count`",
-        ),
-        ApiErrorKind::ModelNotFound => (
-            "model_not_found",
-            false,
-            "call `list_models` and take a `model_id` from it, or leave out `model`",
-        ),
-        ApiErrorKind::NotFound => (
-            "not_found",
-            false,
-            "check the workspace with `get_workspace_info`, and the ids with the tools that list them",
-        ),
-        ApiErrorKind::InvalidRequest => {
-            ("invalid_argument", false, "correct what the service names, or take another model")
-        }
-        ApiErrorKind::RateLimited => {
-            let wait = retry_after.map_or(30, |wait| wait.as_secs().max(1));
-            let next = format!("wait {wait} seconds, then call again");
-            return ("rate_limited", true, next);
-        }
-        ApiErrorKind::Service => {
-            ("service_error", true, "the service has trouble: call again in a minute")
-        }
-        ApiErrorKind::Network => (
-            "network",
-            true,
-            "check the connection, the proxy, `LAYER_API_BASE_URL` and, where a certificate is \
-             named, `LAYER_CA_BUNDLE`; then call again",
-        ),
-        ApiErrorKind::Timeout => ("timeout", true, "call again in a minute"),
-        ApiErrorKind::BlockedHost => (
-            "blocked_host",
-            false,
-            "if the host is to be trusted, the user can add it to `LAYER_ALLOWED_HOSTS`",
-        ),
-        ApiErrorKind::BadAddress => ("blocked_host", true, "call again"),
-        ApiErrorKind::BadDownload => ("download_failed", true, "call again"),
-        ApiErrorKind::Configuration => (
-            "configuration",
-            false,
-            "correct the setting (`LAYER_CA_BUNDLE`, `LAYER_PROXY`) and restart the server",
-        ),
-    };
-    (code, retryable, next.to_owned())
 }
 
 /// A clause made into a sentence: first letter large, one period at the end.

@@ -341,6 +341,7 @@ impl Worker {
 
     async fn take_lease(&self) -> Result<Option<Lease>, RunError> {
         let deadline = Instant::now() + LONGEST_RUN;
+        let mut pause = Duration::from_millis(50);
         loop {
             let held = self
                 .inner
@@ -352,7 +353,6 @@ impl Worker {
             if held {
                 return Ok(Some(Lease::keep(&self.inner, &self.id)));
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
             let job = self.job().await?;
             match job.state {
                 JobState::Starting if job.is_queued() => {
@@ -367,6 +367,8 @@ impl Worker {
             if Instant::now() > deadline {
                 return Err(RunError::Timeout { job: self.id.clone() });
             }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(Duration::from_secs(1));
         }
     }
 

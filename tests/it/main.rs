@@ -14,6 +14,7 @@ mod audit;
 mod canary;
 mod cli;
 mod client;
+mod crash;
 mod credentials;
 mod doctor;
 mod downloads;

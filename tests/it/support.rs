@@ -39,21 +39,28 @@ pub(crate) struct TestEnv {
 impl TestEnv {
     /// A home, a project with a `.git`, and a sandbox that runs twenty times as fast as usual.
     pub(crate) fn new() -> Self {
-        Self::of(None)
+        Self::of(None, 20.0)
+    }
+
+    /// One whose sandbox has a minute of an eighth of a second, for hundreds of starts.
+    pub(crate) fn hasty() -> Self {
+        let mut env = Self::of(None, 480.0);
+        env.set("LAYER_STARTS_PER_MINUTE", "100000");
+        env
     }
 
     /// The same with an offline Layer that accepts this token.
     pub(crate) fn with_token(token: &str) -> Self {
-        Self::of(Some(token.to_owned()))
+        Self::of(Some(token.to_owned()), 20.0)
     }
 
-    fn of(token: Option<String>) -> Self {
+    fn of(token: Option<String>, speed: f64) -> Self {
         let temp = tempfile::Builder::new().prefix("layer-mcp-it-").tempdir().unwrap();
         for folder in ["user", "project/.git", "outside"] {
             fs::create_dir_all(temp.path().join(folder)).unwrap();
         }
         let mut options = SandboxOptions::new(temp.path().join("service"));
-        options.speed = 20.0;
+        options.speed = speed;
         options.token = token;
         let sandbox = RUNTIME.block_on(Sandbox::start(options)).unwrap();
         let mut env = Self { temp, sandbox, settings: BTreeMap::new() };

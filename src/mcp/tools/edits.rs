@@ -156,8 +156,8 @@ pub(super) fn refine_image() -> Entry {
             "refine_image",
             "Refine image",
             "Changes a picture: edit by words, inpaint under a mask, remove objects, outpaint, \
-             reframe, upscale, vectorize. Spends Creative Units. Saves a new file. An edit renders \
-             the whole frame again, so untouched parts may shift a little.",
+             reframe, upscale, vectorize. Spends Creative Units. Saves a new file. Edits render the \
+             whole frame again: the rest may shift a little.",
             Hints::SPENDS,
         ),
         toolset: Toolset::Default,

@@ -157,9 +157,8 @@ pub(super) fn cancel_job() -> Entry {
         spec: spec::<CancelJobArgs, CancelJobAnswer>(
             "cancel_job",
             "Cancel job",
-            "Asks Layer to stop a running job, and says whether that worked: Layer may not be \
-             able to, and then the run goes on and is charged. Use only when the user wants it \
-             stopped.",
+            "Stops a job where Layer can, and says whether that stopped the charge. Use only when the \
+             user wants it stopped.",
             Hints { destructive: true, ..Hints::CHANGES_LAYER },
         ),
         toolset: Toolset::Default,

@@ -39,10 +39,10 @@ struct QuoteArgs {
     #[serde(default)]
     #[schemars(extend("default" = "create_asset"))]
     tool: Buyer,
-    /// The arguments that the call will have, as a JSON object.
+    /// Its arguments, a JSON object.
     #[serde(default)]
     arguments: FreeObject,
-    /// Instead of both: several calls, each a JSON object with tool and arguments.
+    /// Or several calls, each a JSON object with tool and arguments.
     #[schemars(length(max = 50))]
     calls: Option<Vec<FreeObject>>,
     #[serde(flatten)]

@@ -77,8 +77,8 @@ pub(super) fn list_styles() -> Entry {
         spec: spec::<ListStylesArgs, ListStylesAnswer>(
             "list_styles",
             "List styles",
-            "Lists trained styles of the workspace. Use one by giving its style_id as `model` to \
-             create_asset. Use it when the user names a style or wants their own look.",
+            "Lists trained styles of the workspace. Give a style_id as `model` \
+             to create_asset. Use it when the user names a style or wants their own look.",
             Hints::READS_LAYER,
         ),
         toolset: Toolset::Default,
@@ -167,7 +167,8 @@ struct CreateStyleArgs {
     kind: Option<ContentType>,
     /// For people.
     description: Option<String>,
-    /// Refused: no known price. The user trains it in the app.
+    /// Refused, because nobody knows its price; the description says where it is done.
+    #[schemars(skip)]
     #[serde(default)]
     train: bool,
 }

@@ -33,7 +33,8 @@ pub(super) fn upload_file() -> Entry {
             "upload_file",
             "Upload a file",
             "Sends a picture, sound or video of the project to Layer and returns its file_id. \
-             Free. Rarely needed: `references` of create_asset takes paths and uploads by itself.",
+             Free. Rarely needed: \
+             `references` takes paths.",
             Hints::CHANGES_LAYER,
         ),
         toolset: Toolset::Default,

@@ -23,8 +23,9 @@ pub(super) fn view_asset() -> Entry {
             name: "view_asset",
             title: "View asset",
             description: "Shows a picture from the output folder, small, so that you can judge \
-                          it. For videos, sounds and 3D models it tells the facts only. Use it to \
-                          check what create_asset made.",
+                          it. Of \
+                          videos, sounds and 3D models it tells the facts. Use it to check a \
+                          result.",
             input: Arc::new(schema::input::<ViewAssetArgs>()),
             // The picture is the answer: clients show a model nothing else beside structured data.
             output: None,
