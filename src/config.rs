@@ -309,7 +309,8 @@ impl Config {
         let folder = self.output_dir.as_deref()?;
         let there = folder.ancestors().find(|above| above.exists())?;
         let rest = folder.strip_prefix(there).ok()?;
-        let real = there.canonicalize().ok()?.join(rest);
+        // Nothing joined would still add a slash, and make another name.
+        let real = rest.iter().fold(there.canonicalize().ok()?, |real, part| real.join(part));
         let repository = real.ancestors().find(|above| above.join(".git").exists());
         Some(repository.unwrap_or(&real).to_owned())
     }

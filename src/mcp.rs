@@ -41,6 +41,8 @@ the user's project.
 It picks a fitting model by itself; name one only if the user asked for it (list_models).
 - Generations cost the user Creative Units. Make one at a time (count 1) unless asked for more, and \
 use quote before a series or a dear model. Limits are the user's; no tool changes them.
+- A dear purchase asks the user, if their client can show that, or answers confirmation_needed: \
+tell them the price, and only after their yes call confirm_spend and repeat it with the quote_id.
 - A call waits at most about 45 seconds. Status running is no failure: call get_job with the job_id \
 and wait_seconds 45 until it is complete. Never start the same thing again to hurry it.
 - Repeating a call with the same arguments returns the same job without a new charge; variation: \

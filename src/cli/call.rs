@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::Process;
 use super::signals::told_to_stop;
-use super::terminal::Terminal;
+use super::terminal::{Prompt, Terminal};
 use crate::mcp::{Answer, NobodyToAsk, Offered, Tools, Toolset, Waiting};
 use crate::redact::{clean_line, cut_foreign_keys};
-use crate::runs::{ErrorReport, Progress, RunError};
+use crate::runs::{Consent, ErrorReport, Progress, RunError, Runs};
 
 /// The tool reported an error.
 const TOOL_ERROR: u8 = 1;
@@ -52,16 +52,31 @@ pub(super) async fn call(
         shown.set_position(progress.percent as u64);
         shown.set_message(progress.message);
     };
-    let answer = tokio::select! {
-        answer = tools.call(tool, arguments, &progress, &NobodyToAsk) => answer,
-        () = told_to_stop() => {
-            bar.finish_and_clear();
-            runs.shut_down(Duration::from_secs(2)).await;
-            let _ = terminal.note(
-                "Interrupted. A job that was started goes on at Layer: `layer-mcp call list_jobs` \
-                 shows it, `get_job` fetches it.",
-            );
-            return ExitCode::from(130);
+    let mut arguments = arguments;
+    let answer = loop {
+        let call = tools.call(tool, arguments.clone(), &progress, &NobodyToAsk);
+        let answer = tokio::select! {
+            answer = call => answer,
+            () = told_to_stop() => {
+                bar.finish_and_clear();
+                runs.shut_down(Duration::from_secs(2)).await;
+                let _ = terminal.note(
+                    "Interrupted. A job that was started goes on at Layer: `layer-mcp jobs` \
+                     shows it, `layer-mcp jobs --collect` fetches it.",
+                );
+                return ExitCode::from(130);
+            }
+        };
+        // Who sits at the terminal can say yes here and now.
+        match &answer {
+            Ok(Answer::Error(report)) if !arguments.contains_key("quote_id") => {
+                let Some(quote) = &report.quote_id else { break answer };
+                if !bar.suspend(|| terminal.can_ask()) || !agreed(&runs, quote, terminal).await {
+                    break answer;
+                }
+                arguments.insert("quote_id".to_owned(), quote.as_str().into());
+            }
+            _ => break answer,
         }
     };
     bar.finish_and_clear();
@@ -85,6 +100,18 @@ pub(super) async fn call(
         // Whoever reads has gone; there is nobody to tell.
         Err(_) => ExitCode::from(TOOL_ERROR),
     }
+}
+
+/// Asks the person at the terminal about a price, and writes down a yes.
+async fn agreed(runs: &Runs, quote: &str, terminal: &mut Terminal) -> bool {
+    let Ok(Some(question)) = runs.question(quote).await else { return false };
+    let asked = format!("Spend {} at Layer.ai? It is for: {}", question.price, question.what);
+    let said = match terminal.confirm(&asked, false) {
+        Ok(true) => Consent::Given,
+        Ok(false) => Consent::Declined,
+        Err(_) => return false,
+    };
+    runs.hear(quote, said, "terminal").await.is_ok() && said == Consent::Given
 }
 
 fn exit_code(code: &str) -> ExitCode {

@@ -179,3 +179,35 @@ async fn version(pool: &SqlitePool) -> Result<usize, JournalError> {
         sqlx::query_scalar("SELECT max(version) FROM journal_version").fetch_one(pool).await?;
     Ok(usize::try_from(version.unwrap_or(0)).unwrap_or(0))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+
+    use super::STEPS;
+
+    /// A journal as it was before jobs had numbers, with one job.
+    pub(in crate::journal) async fn write_version_3(path: &std::path::Path) {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        for statement in STEPS.iter().take(3).copied().flatten() {
+            sqlx::query(*statement).execute(&pool).await.unwrap();
+        }
+        for statement in [
+            "CREATE TABLE journal_version (version BIGINT NOT NULL)",
+            "INSERT INTO journal_version VALUES (3)",
+            "INSERT INTO jobs (id, created_at, updated_at, state, origin, workspace, fingerprint, \
+             request, model_name, modality, prompt, estimated, output_dir, session, inference) \
+             VALUES ('job_0123456789abcdef', 1800000000000, 1800000000000, 'running', \
+             'https://api', 'w1', 'f', '{\"model\": \"flux\", \"prompt\": \"a knight\", \
+             \"negative_prompt\": null, \"width\": 512, \"height\": 512, \"count\": 1, \
+             \"seed\": 7, \"quality\": null, \"transparency\": false, \"tileability\": false, \
+             \"duration_seconds\": null}', 'FLUX', 'image', 'a knight', 600000, '/out', 's1', 'i1')",
+        ] {
+            sqlx::query(statement).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+    }
+}

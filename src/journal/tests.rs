@@ -98,7 +98,7 @@ async fn parallel_buyers_never_pass_the_budget() {
     let (folder, _journal) = journal().await;
     let path = folder.path().join("home/journal.db");
     let limit = CreativeUnits::from_number(10.0);
-    let buyers = (0..30).map(|buyer| {
+    let buyers = (0..100).map(|buyer| {
         let path = path.clone();
         tokio::spawn(async move {
             let journal = Journal::open(&path).await.unwrap();
@@ -111,6 +111,96 @@ async fn parallel_buyers_never_pass_the_budget() {
     });
     let bought = futures::future::join_all(buyers).await;
     assert_eq!(bought.into_iter().map(Result::unwrap).sum::<u32>(), 10);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_gives_nothing_back() {
+    let (_folder, journal) = journal().await;
+    let limit = CreativeUnits::from_number(3.0);
+    let day = jiff::SignedDuration::from_hours(24);
+    let mut number = 0;
+    let mut buys = async |at: Timestamp| {
+        let budgets = Budgets { day: limit, day_began: at, ..Budgets::default() };
+        let terms = Terms { budgets, needs_approval: false };
+        number += 1;
+        let job = new_job(&format!("gem {number}"), 1.0);
+        let reserved = journal.reserve(&job, None, &terms, at).await.unwrap();
+        matches!(reserved, Reservation::New)
+    };
+    let (today, yesterday, tomorrow) = (now(), now() - day, now() + day);
+    assert!(buys(today).await && buys(today).await);
+    // What is bought while the clock is wrong counts then, and afterwards.
+    assert!(buys(yesterday).await && !buys(yesterday).await && !buys(yesterday - day).await);
+    assert!(!buys(today).await);
+    assert!(buys(tomorrow).await);
+}
+
+#[tokio::test]
+async fn an_unknown_start_keeps_its_reservation_and_a_failed_one_gives_it_back() {
+    let (_folder, journal) = journal().await;
+    let limit = CreativeUnits::from_number(3.0);
+    let terms = |limit| Terms {
+        budgets: Budgets { project: limit, ..Budgets::default() },
+        needs_approval: false,
+    };
+    let margin = CreativeUnits::from_number(0.5).unwrap();
+    let job = NewJob { margin, ..new_job("a gem", 2.0) };
+    journal.reserve(&job, None, &terms(limit), now()).await.unwrap();
+    let fits = async |price: f64| {
+        let job = new_job(&format!("worth {price}"), price);
+        journal.objection(&job, &terms(limit), now()).await.unwrap().is_none()
+    };
+    assert!(fits(0.5).await && !fits(0.500_001).await, "what is expected on top is set aside too");
+    let failure = JobFailure::default();
+    journal.record_failure(&job.id, JobState::Unknown, &failure, None, now()).await.unwrap();
+    assert!(fits(0.5).await && !fits(0.500_001).await);
+    let charged = CreativeUnits::from_number(1.0);
+    journal.record_failure(&job.id, JobState::Failed, &failure, charged, now()).await.unwrap();
+    assert!(fits(2.0).await && !fits(2.000_001).await, "what was charged all the same counts");
+    let free = new_job("another gem", 2.0);
+    journal.reserve(&free, None, &terms(limit), now()).await.unwrap();
+    assert!(!fits(0.1).await);
+    journal.record_failure(&free.id, JobState::Failed, &failure, None, now()).await.unwrap();
+    assert!(fits(2.0).await);
+}
+
+#[tokio::test]
+async fn a_journal_of_an_earlier_version_keeps_its_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    schema::tests::write_version_3(&path).await;
+    let journal = Journal::open(&path).await.unwrap();
+    let jobs = journal.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
+    let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+    assert_eq!((job.state, job.new.estimated.micros()), (JobState::Running, 600_000));
+    assert_eq!(job.new.order, request("a knight").into());
+    assert!(!job.is_queued(), "it was sent");
+    let found = JobFilter { search: Some("kni"), limit: 10, ..JobFilter::default() };
+    assert_eq!(journal.jobs(&found).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn jobs_are_found_by_their_words() {
+    let (_folder, journal) = journal().await;
+    for prompt in ["a red knight on a horse", "a blue dragon", "ein Ritter, größer als je"] {
+        journal.reserve(&new_job(prompt, 1.0), None, &Terms::default(), now()).await.unwrap();
+    }
+    for (search, count) in [
+        ("knight", 1),
+        ("KNI hor", 1),
+        ("a", 3),
+        ("größer", 1),
+        ("dragon knight", 0),
+        ("\"", 3),
+        ("red OR blue", 0),
+        ("prompt:red", 0),
+        ("knight*", 1),
+        ("", 3),
+        ("NEAR(", 0),
+    ] {
+        let filter = JobFilter { search: Some(search), limit: 10, ..JobFilter::default() };
+        assert_eq!(journal.jobs(&filter).await.unwrap().len(), count, "{search}");
+    }
 }
 
 #[tokio::test]

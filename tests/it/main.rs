@@ -24,6 +24,7 @@ mod files;
 mod library;
 mod money;
 mod projects;
+mod queue;
 mod references;
 mod rotation;
 mod schemas;

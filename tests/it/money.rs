@@ -249,12 +249,97 @@ fn budgets_hold_between_processes_at_the_same_moment() {
 }
 
 #[test]
+fn a_project_has_a_budget_whatever_folder_of_it_is_written_to() {
+    let mut env = TestEnv::new();
+    let refused = |env: &TestEnv| {
+        let error = env.call("create_asset", &picture("a second gem")).error("budget");
+        let error = error.says("not_charged", false);
+        assert!(error.message().contains("project"), "{error:#?}");
+        assert!(error.next_step().contains("LAYER_BUDGET_PROJECT_CU"), "{error:#?}");
+    };
+    env.set("LAYER_BUDGET_PROJECT_CU", "2");
+    let _ = env.call("create_asset", &picture("a gem")).complete();
+    refused(&env);
+    let art = env.project().join("art");
+    env.set("LAYER_OUTPUT_DIR", art);
+    refused(&env);
+    #[cfg(unix)]
+    {
+        let link = env.path("by another name");
+        std::os::unix::fs::symlink(env.project(), &link).unwrap();
+        env.set("LAYER_OUTPUT_DIR", link);
+        refused(&env);
+    }
+    let elsewhere = env.path("another project");
+    env.set("LAYER_OUTPUT_DIR", elsewhere);
+    let _ = env.call("create_asset", &picture("a second gem")).complete();
+    assert_eq!(env.starts(), 2);
+}
+
+#[test]
+fn limits_can_be_set_by_flag() {
+    let mut env = TestEnv::new();
+    env.set("LAYER_BUDGET_DAY_CU", "100").set("LAYER_CONFIRM_ABOVE_CU", "100");
+    let call = picture("a gem").to_string();
+    for flag in ["run", "session", "day", "project"] {
+        let flag = format!("--budget-{flag}");
+        let _ = env.run(&[&flag, "1.5", "call", "create_asset", &call]).error("budget");
+    }
+    let outcome = env.run(&["--confirm-above", "1.5", "call", "create_asset", &call]);
+    let _ = outcome.error("confirmation_needed");
+    let outcome = env.run(&["--budget-day", "a lot", "call", "create_asset", &call]);
+    let _ = outcome.setup_error("configuration");
+    assert_eq!(env.starts(), 0);
+}
+
+#[test]
+fn an_answer_says_whether_something_was_bought() {
+    let mut env = TestEnv::new();
+    let call = picture("an anvil");
+    let asked = |env: &TestEnv| env.call("create_asset", &call).complete();
+    let first = asked(&env);
+    assert_eq!(first.0["purchase"], "new");
+    assert_eq!(asked(&env).0["purchase"], "same_job_saved");
+    fs::remove_file(first.path()).unwrap();
+    let again = asked(&env);
+    assert_eq!(again.0["purchase"], "same_job_fetched_again", "{again:#?}");
+    assert_eq!(again.path(), first.path());
+    assert_eq!(env.starts(), 1);
+    // A window of its own: nothing is remembered.
+    env.set("LAYER_SAME_REQUEST_HOURS", "0");
+    assert_eq!(asked(&env).0["purchase"], "new");
+    assert_eq!(env.starts(), 2);
+}
+
+#[test]
+fn what_references_cost_is_learned_from_charges() {
+    let env = TestEnv::new();
+    let reference = env.call("create_asset", &picture("a hero")).complete();
+    let call = |prompt: &str| {
+        let sized = json!({ "prompt": prompt, "width": 256, "height": 256, "model": "flux" });
+        with(&sized, json!({ "references": [reference.path()] }))
+    };
+    let before = env.call("quote", &call("the hero runs")).done();
+    assert!(before["message"].as_str().unwrap().contains("may be higher"), "{before:#}");
+    let job = env.call("create_asset", &call("the hero runs")).complete();
+    assert!(job.cost() > before["estimated_cu"].as_f64().unwrap(), "references cost more");
+    let after = env.call("quote", &call("the hero jumps")).done();
+    assert_eq!(after["estimated_cu"].as_f64(), Some(job.cost()), "{after:#}");
+    assert!(after["message"].as_str().unwrap().contains("more are added"), "{after:#}");
+    // What is expected is what is asked about and set aside.
+    let bound = with(&call("the hero jumps"), json!({ "quote_id": after["quote_id"] }));
+    let next = env.call("create_asset", &bound).complete();
+    assert_eq!(next.0["estimated_cu"].as_f64(), Some(job.cost()));
+}
+
+#[test]
 fn above_the_threshold_the_call_alone_buys_nothing() {
     let mut env = TestEnv::new();
     env.set("LAYER_CONFIRM_ABOVE_CU", "1.99");
     let call = picture("a palace");
     let error = env.call("create_asset", &call).error("confirmation_needed");
-    let _ = error.says("not_charged", false);
+    let error = error.says("not_charged", false);
+    assert!(error.next_step().contains("confirm_spend"), "{error:#?}");
     let quote = env.call("quote", &call).done();
     assert_eq!(quote["needs_confirmation"], true);
     let bound = with(&call, json!({ "quote_id": quote["quote_id"] }));
@@ -355,7 +440,7 @@ fn an_interrupted_call_says_how_to_go_on_and_loses_nothing() {
     let outcome = run.finish();
     assert_eq!(outcome.code, Some(130), "{outcome:#?}");
     assert_eq!(outcome.stdout, "");
-    assert!(outcome.stderr.contains("get_job"), "{outcome:#?}");
+    assert!(outcome.stderr.contains("layer-mcp jobs --collect"), "{outcome:#?}");
     let _ = env.call("create_asset", &call).complete();
     assert_eq!(env.starts(), 1);
 }
