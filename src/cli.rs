@@ -4,12 +4,15 @@ mod audit;
 mod call;
 mod credentials;
 mod doctor;
+mod jobs;
 mod layer_access;
 mod proof;
 mod sandbox;
 mod serve;
 mod setup;
 mod signals;
+mod spend;
+mod table;
 pub mod terminal;
 
 use std::ffi::OsString;
@@ -117,6 +120,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List what was bought, the newest first, with its files
+    Jobs(jobs::JobsArguments),
+    /// Show what was spent, by day, model, asset, project or job, and what is left
+    Spend(spend::SpendArguments),
     /// Store your Layer.ai token, encrypted
     Setup(setup::SetupArguments),
     /// Show, replace, relock or erase the stored token
@@ -234,6 +241,12 @@ pub fn run() -> ExitCode {
             &mut terminal,
         )),
         Command::Tools { json } => tools(&process, json, &mut terminal),
+        Command::Jobs(arguments) => {
+            runtime.block_on(jobs::run(&process, &arguments, &mut terminal))
+        }
+        Command::Spend(arguments) => {
+            runtime.block_on(spend::run(&process, &arguments, &mut terminal))
+        }
         Command::Setup(arguments) => setup::run(&process, arguments, &runtime, &mut terminal),
         Command::Credentials(command) => {
             credentials::run(&process, command, &runtime, &mut terminal)

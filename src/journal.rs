@@ -17,7 +17,7 @@ mod schema;
 mod turns;
 mod uploads;
 
-pub use budget::{Budgets, OverBudget};
+pub use budget::{Budgets, OverBudget, Spent};
 pub use job::{Fingerprint, Job, JobFailure, JobId, JobState, NewJob, NotAJobId};
 pub use lease::LEASE;
 pub use ledger::LedgerEntry;

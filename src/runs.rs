@@ -18,6 +18,7 @@ mod quote;
 mod references;
 mod report;
 mod request;
+mod spend;
 mod view;
 mod wait;
 mod work;
@@ -34,6 +35,7 @@ pub use quote::{QuoteReport, QuotedCall};
 pub use references::Uploaded;
 pub use report::{FileReport, JobReport, JobStatus, Purchase};
 pub use request::{AssetRequest, Count, Limit, Pixels, Prompt, Seconds, Seed, WaitSeconds};
+pub use spend::{BudgetStand, BudgetStands, Grouping, Ledger, LedgerRow, NO_FILE, Sums};
 pub use wait::{Patience, Progress, ProgressSink};
 pub use workflows::WorkflowWish;
 

@@ -114,6 +114,13 @@ async fn agreed(runs: &Runs, quote: &str, terminal: &mut Terminal) -> bool {
     runs.hear(quote, said, "terminal").await.is_ok() && said == Consent::Given
 }
 
+/// Tells of an error outside of a tool, with what to do about it.
+pub(super) fn failed(error: &RunError, terminal: &mut Terminal) -> ExitCode {
+    let report = error.report();
+    let _ = terminal.note(format!("error: {} {}", report.message, report.next_step));
+    exit_code(report.code)
+}
+
 fn exit_code(code: &str) -> ExitCode {
     let setup = code.starts_with("store_")
         || matches!(

@@ -167,6 +167,16 @@ impl Terminal {
         }
     }
 
+    /// How many columns standard output shows, when it is a terminal that tells.
+    pub fn columns(&self) -> Option<usize> {
+        #[cfg(unix)]
+        if let Input::Process = self.input {
+            let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+            return Some(usize::from(size.ws_col)).filter(|columns| *columns > 0);
+        }
+        None
+    }
+
     /// Writes a line of data to standard output.
     ///
     /// # Errors

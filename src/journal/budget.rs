@@ -1,10 +1,12 @@
 //! What may be spent, counted where no other process can come between.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::row::path_text;
-use super::{JournalError, NewJob};
+use super::{Journal, JournalError, NewJob};
 use crate::layer::CreativeUnits;
 
 /// What a purchase must stay below, in sums that the journal knows.
@@ -31,6 +33,17 @@ pub struct OverBudget {
     pub spent: CreativeUnits,
 }
 
+/// What is spent or set aside already, in the sums that budgets are held against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// By one process.
+    pub session: CreativeUnits,
+    /// For one project, ever.
+    pub project: CreativeUnits,
+    /// By every process of this user, since the day began.
+    pub day: CreativeUnits,
+}
+
 /// What an entry counts for: the charge, and before it is known what is reserved. An unknown
 /// outcome keeps its reservation; what failed without a charge gives it back.
 pub(super) const COUNTS: &str = "CASE WHEN state IN ('failed', 'cancelled', 'refused') \
@@ -45,23 +58,13 @@ pub(super) async fn exceeded(
 ) -> Result<Option<OverBudget>, JournalError> {
     let price = new.estimated.plus(new.margin);
     if let Some(limit) = budgets.session {
-        let of_session = format!("SELECT coalesce(sum({COUNTS}), 0) FROM jobs WHERE session = ?");
-        let micros: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(of_session))
-            .bind(&new.session)
-            .fetch_one(&mut *transaction)
-            .await?;
-        let spent = CreativeUnits::from_micros(micros);
+        let spent = of_session(transaction, &new.session).await?;
         if spent.plus(price) > limit {
             return Ok(Some(OverBudget { which: "session", limit, spent }));
         }
     }
     if let Some(limit) = budgets.project {
-        let of_project = format!("SELECT coalesce(sum({COUNTS}), 0) FROM jobs WHERE project = ?");
-        let micros: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(of_project))
-            .bind(path_text(&new.project)?)
-            .fetch_one(&mut *transaction)
-            .await?;
-        let spent = CreativeUnits::from_micros(micros);
+        let spent = of_project(transaction, &new.project).await?;
         if spent.plus(price) > limit {
             return Ok(Some(OverBudget { which: "project", limit, spent }));
         }
@@ -73,6 +76,53 @@ pub(super) async fn exceeded(
         }
     }
     Ok(None)
+}
+
+impl Journal {
+    /// What is spent or set aside by this session, for this project, and since `day_began`,
+    /// counted as budgets count it.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`] when the file can't be read, [`JournalError::Entry`] when the
+    /// project's path is not Unicode.
+    pub async fn spent(
+        &self,
+        session: &str,
+        project: &Path,
+        day_began: Timestamp,
+    ) -> Result<Spent, JournalError> {
+        // One transaction, so that the three sums are of one moment.
+        let mut transaction = self.pool.begin().await?;
+        Ok(Spent {
+            session: of_session(&mut transaction, session).await?,
+            project: of_project(&mut transaction, project).await?,
+            day: since(&mut transaction, day_began).await?,
+        })
+    }
+}
+
+async fn of_session(
+    transaction: &mut SqliteConnection,
+    session: &str,
+) -> Result<CreativeUnits, JournalError> {
+    let of_session = format!("SELECT coalesce(sum({COUNTS}), 0) FROM jobs WHERE session = ?");
+    let micros: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(of_session))
+        .bind(session)
+        .fetch_one(transaction)
+        .await?;
+    Ok(CreativeUnits::from_micros(micros))
+}
+
+async fn of_project(
+    transaction: &mut SqliteConnection,
+    project: &Path,
+) -> Result<CreativeUnits, JournalError> {
+    let of_project = format!("SELECT coalesce(sum({COUNTS}), 0) FROM jobs WHERE project = ?");
+    let micros: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(of_project))
+        .bind(path_text(project)?)
+        .fetch_one(transaction)
+        .await?;
+    Ok(CreativeUnits::from_micros(micros))
 }
 
 /// What was spent since then: all entries after the first of that time, whatever time they say. So

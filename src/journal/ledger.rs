@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::budget::COUNTS;
 use super::row::read_job;
@@ -41,10 +42,12 @@ impl Journal {
             .bind(until.as_millisecond())
             .fetch_all(&self.pool)
             .await?;
-        let entry = |row: &sqlx::sqlite::SqliteRow| {
-            let counts = CreativeUnits::from_micros(row.try_get("counts")?);
-            Ok(LedgerEntry { job: read_job(row)?, counts })
-        };
-        rows.iter().map(entry).collect()
+        rows.iter().map(read_entry).collect()
     }
+}
+
+/// From a row of the table with its `counts` to an entry.
+pub(super) fn read_entry(row: &SqliteRow) -> Result<LedgerEntry, JournalError> {
+    let counts = CreativeUnits::from_micros(row.try_get("counts")?);
+    Ok(LedgerEntry { job: read_job(row)?, counts })
 }

@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::budget::COUNTS;
 use super::lease::{LEASE, millis};
+use super::ledger::read_entry;
 use super::row::read_job;
-use super::{Fingerprint, Job, JobId, JobState, Journal, JournalError};
+use super::{Fingerprint, Job, JobId, JobState, Journal, JournalError, LedgerEntry};
 use crate::layer::InferenceId;
 
 /// Which jobs are wanted.
@@ -40,9 +42,14 @@ impl Journal {
         super::same_request(&mut connection, fingerprint, since).await
     }
 
-    /// Jobs from the newest to the oldest.
-    pub async fn jobs(&self, filter: &JobFilter<'_>) -> Result<Vec<Job>, JournalError> {
-        let mut sql = sqlx::QueryBuilder::new("SELECT * FROM jobs WHERE 1");
+    /// Jobs from the newest to the oldest, each with what it counts for now.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`] when the file can't be read, [`JournalError::Entry`] when an
+    /// entry can't be.
+    pub async fn entries(&self, filter: &JobFilter<'_>) -> Result<Vec<LedgerEntry>, JournalError> {
+        let mut sql = sqlx::QueryBuilder::new("SELECT *, ");
+        sql.push(COUNTS).push(" AS counts FROM jobs WHERE 1");
         if let [first, rest @ ..] = filter.states {
             sql.push(" AND state IN (").push_bind(first.as_str());
             for state in rest {
@@ -57,7 +64,16 @@ impl Journal {
         sql.push(" ORDER BY created_at DESC, seq DESC LIMIT ").push_bind(filter.limit);
         sql.push(" OFFSET ").push_bind(filter.skip);
         let rows = sql.build().fetch_all(&self.pool).await?;
-        rows.iter().map(read_job).collect()
+        rows.iter().map(read_entry).collect()
+    }
+
+    /// Jobs from the newest to the oldest.
+    ///
+    /// # Errors
+    /// As [`Journal::entries`].
+    pub async fn jobs(&self, filter: &JobFilter<'_>) -> Result<Vec<Job>, JournalError> {
+        let entries = self.entries(filter).await?;
+        Ok(entries.into_iter().map(|entry| entry.job).collect())
     }
 
     /// Jobs since then that are at no end and that nobody works on, from the oldest to the newest.

@@ -55,6 +55,19 @@ impl CreativeUnits {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// The amount as a decimal number without the unit, exact and without zeros that say nothing:
+    /// `0.891`, `2`, `-0.5`.
+    pub fn decimal(self) -> String {
+        let micros = self.0.unsigned_abs();
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (whole, fraction) = (micros / 1_000_000, micros % 1_000_000);
+        if fraction == 0 {
+            return format!("{sign}{whole}");
+        }
+        let fraction = format!("{fraction:06}");
+        format!("{sign}{whole}.{}", fraction.trim_end_matches('0'))
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "amounts stay below 2^53 millionths")]
     fn number(self) -> f64 {
         self.0 as f64 / Self::MICROS
@@ -63,7 +76,7 @@ impl CreativeUnits {
 
 impl fmt::Display for CreativeUnits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} CU", self.number())
+        write!(f, "{} CU", self.decimal())
     }
 }
 
@@ -125,6 +138,17 @@ mod tests {
             "5.94"
         );
         assert_eq!(CreativeUnits::from_number(-2.5).unwrap().to_string(), "-2.5 CU");
+        for (micros, text) in [
+            (0, "0"),
+            (1, "0.000001"),
+            (-1, "-0.000001"),
+            (-500_000, "-0.5"),
+            (2_673_000, "2.673"),
+            (20_000_000, "20"),
+            (i64::MIN, "-9223372036854.775808"),
+        ] {
+            assert_eq!(CreativeUnits::from_micros(micros).decimal(), text);
+        }
     }
 
     #[test]

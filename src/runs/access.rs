@@ -19,6 +19,15 @@ pub(super) struct Catalogue {
 const CATALOGUE: Duration = Duration::from_secs(600);
 
 impl Runs {
+    /// Makes the way to Layer, unless it is there already: for what would otherwise fail without
+    /// a word. Asks Layer nothing.
+    ///
+    /// # Errors
+    /// [`RunError::Setup`] when credentials or settings are missing or wrong.
+    pub async fn connect(&self) -> Result<(), RunError> {
+        self.connection().await.map(drop)
+    }
+
     pub(super) async fn connection(&self) -> Result<Arc<Connection>, RunError> {
         let connect = || async { self.inner.settings.connect.connect().await.map(Arc::new) };
         self.inner.connection.get_or_try_init(connect).await.cloned().map_err(RunError::Setup)

@@ -360,7 +360,7 @@ impl Runs {
         }
     }
 
-    fn budgets(&self) -> Budgets {
+    pub(super) fn budgets(&self) -> Budgets {
         let limits = &self.inner.settings.limits;
         let now = (self.inner.settings.now)();
         let day_began = now.start_of_day().map_or(now.timestamp(), |began| began.timestamp());

@@ -263,6 +263,8 @@ fn the_help_is_as_it_was_reviewed() {
         ("help", &["--help"][..]),
         ("help_call", &["call", "--help"]),
         ("help_tools", &["tools", "--help"]),
+        ("help_jobs", &["jobs", "--help"]),
+        ("help_spend", &["spend", "--help"]),
         ("help_setup", &["setup", "--help"]),
         ("help_credentials", &["credentials", "--help"]),
         ("help_doctor", &["doctor", "--help"]),
