@@ -21,6 +21,7 @@ mod downloads;
 mod edits;
 mod faults;
 mod files;
+mod ledger;
 mod library;
 mod money;
 mod projects;
