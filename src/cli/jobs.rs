@@ -159,7 +159,11 @@ fn cost(job: &Job) -> String {
 
 /// A line a job, and one for each of its files.
 fn in_lines(entries: &[LedgerEntry], room: usize, zone: &TimeZone) -> Vec<String> {
-    let model = |job: &Job| clean_line(job.new.order.subject(), 200);
+    // The name: the id of many a model is a UUID.
+    let model = |job: &Job| match clean_line(&job.new.model_name, 200) {
+        name if name.is_empty() => clean_line(job.new.order.subject(), 200),
+        name => name,
+    };
     let widest = |of: &dyn Fn(&Job) -> usize| {
         entries.iter().map(|entry| of(&entry.job)).max().unwrap_or_default()
     };

@@ -168,6 +168,8 @@ fn jobs_are_listed_from_the_newest_with_their_files() {
         assert!(line.chars().count() <= 120, "{text}");
     }
     assert_eq!(lines[0].find("a silver"), lines[2].find("a copper"), "{text}");
+    // People know a model by its name.
+    assert!(lines[0].contains("  Qwen Image Edit 2511  "), "{text}");
     assert_eq!(lines[1], format!("    {}", second.path().display()));
     assert_eq!(lines[4], "2 jobs.");
 
