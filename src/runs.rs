@@ -51,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{AuditTrail, Event};
-use crate::journal::{Job, JobFilter, JobId, JobState, Journal};
+use crate::journal::{Job, JobFailure, JobFilter, JobId, JobState, Journal};
 use crate::layer::{
     CreativeUnits, InferenceRequest, LayerClient, Model, Order, Workspace, WorkspaceId,
 };
@@ -303,6 +303,9 @@ impl Runs {
         let writers = tokio::time::timeout(grace, self.inner.writers.wait());
         let _ = tokio::join!(starts, writers);
         if let Some(journal) = self.inner.journal.get() {
+            let failure = JobFailure { message: work::ENDED.to_owned(), ..JobFailure::default() };
+            let now = self.inner.now();
+            let _ = journal.never_sent_of(&self.inner.session, &failure, now).await;
             let _ = journal.release_all(&self.inner.session).await;
             let _ = tokio::time::timeout(Duration::from_millis(200), journal.close()).await;
         }

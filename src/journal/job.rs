@@ -193,6 +193,8 @@ pub struct NewJob {
 pub struct Job {
     /// What was written down before the start.
     pub new: NewJob,
+    /// Its number: later entries have higher ones.
+    pub seq: i64,
     /// When that was.
     pub created_at: Timestamp,
     /// Where it stands.

@@ -39,6 +39,7 @@ pub(super) fn read_job(row: &SqliteRow) -> Result<Job, JournalError> {
             project: row.try_get::<String, _>("project")?.into(),
             session: row.try_get("session")?,
         },
+        seq: row.try_get("seq")?,
         created_at: timestamp(row.try_get("created_at")?)?,
         state: JobState::from_word(&state).ok_or(JournalError::Entry("state"))?,
         sent_at: number("sent_at")?.map(timestamp).transpose()?,

@@ -146,6 +146,28 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// Closes the entries of all starts of a process that ends: they never leave.
+    pub async fn never_sent_of(
+        &self,
+        session: &str,
+        failure: &JobFailure,
+        now: Timestamp,
+    ) -> Result<(), JournalError> {
+        sqlx::query(
+            "UPDATE jobs SET state = ?, failure = ?, charged = 0, updated_at = ? WHERE session = ? \
+             AND state = 'starting' AND sent_at IS NULL",
+        )
+        .bind(JobState::Refused.as_str())
+        .bind(super::row::json(failure)?)
+        .bind(now.as_millisecond())
+        .bind(session)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
 /// Starts that were written down earlier and still wait, with somebody alive to send them.
 async fn ahead(
     connection: &mut SqliteConnection,

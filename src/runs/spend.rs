@@ -348,6 +348,7 @@ mod tests {
             session: "s1".to_owned(),
         };
         let job = Job {
+            seq: 1,
             new,
             created_at: at.parse().unwrap(),
             state: JobState::Complete,

@@ -6,7 +6,7 @@ mod lease;
 mod turn;
 
 pub(super) use lease::Keeper;
-pub(super) use turn::Starts;
+pub(super) use turn::{ENDED, Starts};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -79,6 +79,33 @@ fn the_same_call_finds_its_job_in_the_queue() {
 }
 
 #[test]
+fn two_hundred_jobs_of_two_processes_all_get_their_turn() {
+    let env = TestEnv::hasty();
+    let mut clients = [env.client(), env.client()];
+    // All at the same moment, so that they are written down in another order than they come.
+    for (number, client) in clients.iter_mut().enumerate() {
+        for picture in 0..100 {
+            client.ask("create_asset", &at_once(&format!("stone {number} {picture}")));
+        }
+    }
+    for client in &mut clients {
+        for _ in 0..100 {
+            let (job, is_error) = client.any_result();
+            assert!(!is_error, "{job:#}");
+        }
+    }
+    for client in &mut clients {
+        wait_until("no job is under way", || {
+            let running = client.call("list_jobs", &json!({ "status": "running" }));
+            running["jobs"].as_array().unwrap().is_empty()
+        });
+    }
+    let failed = env.call("list_jobs", &json!({ "status": "failed" })).done();
+    assert_eq!(failed["jobs"], json!([]));
+    assert_eq!((env.starts(), env.project_files().len()), (200, 200));
+}
+
+#[test]
 fn when_layer_takes_no_more_the_others_wait() {
     let env = TestEnv::with(&["rate_limited:1"]);
     let mut client = env.client();

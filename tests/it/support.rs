@@ -42,9 +42,9 @@ impl TestEnv {
         Self::of(None, 20.0)
     }
 
-    /// One whose sandbox has a minute of an eighth of a second, for hundreds of starts.
+    /// One whose sandbox has a minute of an eightieth of a second, for hundreds of starts.
     pub(crate) fn hasty() -> Self {
-        let mut env = Self::of(None, 480.0);
+        let mut env = Self::of(None, 4_800.0);
         env.set("LAYER_STARTS_PER_MINUTE", "100000");
         env
     }
@@ -258,7 +258,7 @@ pub(crate) fn for_each<C: Debug + Sync>(cases: &[C], check: impl Fn(&C) + Sync) 
 }
 
 /// Looks again and again until it is so; panics after 30 seconds.
-pub(crate) fn wait_until(what: &str, so: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !so() {
         assert!(began.elapsed() < Duration::from_secs(30), "waited in vain until {what}");

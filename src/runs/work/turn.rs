@@ -1,8 +1,11 @@
 //! Waiting for the moment at which a start may leave: Layer takes so many in a minute.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Stage, Worker};
@@ -10,17 +13,69 @@ use crate::journal::{Job, JobFailure, JobState, Turn};
 use crate::layer::{ApiError, Modality};
 use crate::runs::error::RunError;
 
-/// The starts of this process: one of each kind asks the journal at a time, the others stand
-/// behind it in the order in which they came.
+/// The starts of this process that wait: the earliest of each kind asks the journal, the others
+/// stand behind it. The order is that of the journal's entries, which is one for all processes: were
+/// it another, two processes could wait for each other.
 #[derive(Default)]
 pub(in crate::runs) struct Starts {
-    videos: tokio::sync::Mutex<()>,
-    others: tokio::sync::Mutex<()>,
+    videos: Line,
+    others: Line,
     /// Layer said that it takes no more before then.
     full_until: Mutex<Option<Instant>>,
     /// Told when one that waits may have been cancelled.
-    pub(in crate::runs) cancelled: tokio::sync::Notify,
+    pub(in crate::runs) cancelled: Notify,
 }
+
+#[derive(Default)]
+struct Line {
+    waiting: Mutex<BTreeSet<i64>>,
+    moved: Notify,
+}
+
+impl Line {
+    fn waiting(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join(&self, seq: i64) -> Place<'_> {
+        self.waiting().insert(seq);
+        Place { line: self, seq }
+    }
+}
+
+/// A place in the line, left in any case.
+struct Place<'a> {
+    line: &'a Line,
+    seq: i64,
+}
+
+impl Place<'_> {
+    fn is_first(&self) -> bool {
+        self.line.waiting().first() == Some(&self.seq)
+    }
+
+    /// Waits until nobody stands before this one.
+    async fn until_first(&self) {
+        loop {
+            let mut moved = pin!(self.line.moved.notified());
+            moved.as_mut().enable();
+            if self.is_first() {
+                return;
+            }
+            moved.await;
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.line.waiting().remove(&self.seq);
+        self.line.moved.notify_waiters();
+    }
+}
+
+/// Why a start that waits when its process ends never leaves.
+pub(in crate::runs) const ENDED: &str = "layer-mcp ended before it was its turn";
 
 /// How long Layer is left alone when it does not say.
 const FULL: Duration = Duration::from_secs(5);
@@ -39,7 +94,7 @@ impl Starts {
         (!left.is_zero()).then_some(left)
     }
 
-    fn full_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    fn full_until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.full_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -53,22 +108,19 @@ impl Worker {
             Modality::Video => &starts.videos,
             _ => &starts.others,
         };
-        let first = match line.try_lock() {
-            Ok(first) => first,
-            Err(_) => {
-                self.stage.send_replace(Stage::Queued);
-                loop {
-                    tokio::select! {
-                        first = line.lock() => break first,
-                        () = starts.cancelled.notified() => self.still_wanted().await?,
-                        () = self.inner.ending.cancelled() => return Err(self.give_up().await),
-                    }
-                }
-            }
-        };
+        let place = line.join(job.seq);
         loop {
+            if !place.is_first() {
+                self.stage.send_replace(Stage::Queued);
+                tokio::select! {
+                    () = place.until_first() => {}
+                    () = starts.cancelled.notified() => self.still_wanted().await?,
+                    () = self.inner.ending.cancelled() => return Err(self.give_up()),
+                }
+                continue;
+            }
             if self.inner.ending.is_cancelled() {
-                return Err(self.give_up().await);
+                return Err(self.give_up());
             }
             let sending = self.inner.starts.token();
             let turn = match starts.is_full_for() {
@@ -81,7 +133,6 @@ impl Worker {
             };
             match turn {
                 Turn::Now => {
-                    drop(first);
                     self.stage.send_replace(Stage::Starting);
                     return Ok(sending);
                 }
@@ -108,9 +159,10 @@ impl Worker {
         self.of_state(self.job().await?).map(drop)
     }
 
-    /// The process ends while the start waits: it never leaves.
-    async fn give_up(&self) -> RunError {
-        self.close_unsent("layer-mcp ended before it was its turn").await
+    /// The process ends while the start waits: it never leaves. Its end closes all such entries.
+    fn give_up(&self) -> RunError {
+        let failure = JobFailure { message: ENDED.to_owned(), ..JobFailure::default() };
+        RunError::NeverStarted { job: self.id.clone(), failure }
     }
 
     /// Closes an entry whose start never left, unless it turns out that it did.
