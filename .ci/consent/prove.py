@@ -139,7 +139,7 @@ class Cases:
     def confirm_spend_asks(self):
         answer = {"action": "accept", "content": YES, "after": A_MOMENT}
         wish = self.wish()
-        quote = {"quote_id": self.done("quote", wish)["quote_id"]}
+        quote = {"quote_id": self.done("quote", {"arguments": json.dumps(wish)})["quote_id"]}
         self.done("confirm_spend", quote, answer, asked=1)
         self.buys_once(lambda: self.done("create_asset", wish | quote))
 

@@ -324,8 +324,7 @@ fn a_state_buys_one_variation() {
     let asked = asks(&mut client, "create_asset", &call);
     let state = asked.whole["requestState"].as_str().unwrap().to_owned();
     // Two at the same moment, and one more.
-    let ids =
-        [(); 2].map(|()| client.ask_with("create_asset", &call, responding(&state, yes())));
+    let ids = [(); 2].map(|()| client.ask_with("create_asset", &call, responding(&state, yes())));
     let told = ids.map(|id| client.result(id));
     assert_eq!(told.iter().filter(|(_, is_error)| !is_error).count(), 1, "{told:#?}");
     let id = client.ask_with("create_asset", &call, responding(&state, yes()));
@@ -410,7 +409,44 @@ fn a_client_that_fails_to_ask_buys_nothing() {
         let call = picture(&format!("a key, the {number}th"));
         let asked = asks(&mut client, "create_asset", &call);
         client.reply(&asked.whole, kind, value);
-        let _ = refused(client.result(asked.id), "confirmation_needed");
+        let error = refused(client.result(asked.id), "confirmation_needed");
+        assert!(error.message().contains("itself answered `error`"), "{error:#?}");
+    }
+    assert_eq!(env.starts(), 0);
+}
+
+/// A yes whose purchase Layer refused is still a yes, but another answer to the same question is
+/// not.
+#[test]
+fn no_other_answer_buys_with_the_yes_of_before() {
+    let env = world();
+    let mut client = with_forms(&env, Era::Stateless);
+    let call = picture("a torch");
+    let asked = asks(&mut client, "create_asset", &call);
+    env.faults(&["rate_limited:1"]);
+    let (error, _) = answers(&mut client, &asked, "create_asset", &call, yes());
+    assert_eq!(error["code"], "rate_limited", "{error:#}");
+    sleep(A_MOMENT);
+    for answer in [no(), json!({ "action": "cancel" }), json!({ "action": "accept" })] {
+        let told = answers(&mut client, &asked, "create_asset", &call, answer);
+        let _ = refused(told, "quote_void");
+    }
+    assert_eq!(env.starts(), 1, "the one that was refused");
+    bought(answers(&mut client, &asked, "create_asset", &call, yes()));
+    assert_eq!(env.starts(), 2);
+}
+
+#[test]
+fn nobody_is_asked_about_what_can_not_be_paid() {
+    let mut env = world();
+    let empty = env.sandbox().empty_workspace_id().to_owned();
+    env.set("LAYER_WORKSPACE_ID", empty);
+    for era in ERAS {
+        let mut client = with_forms(&env, era);
+        let quote = client.call("quote", &picture("bread"));
+        assert!(quote["message"].as_str().unwrap().contains("only 0 CU are available"));
+        let error = client.error("create_asset", &picture("bread"), "insufficient_balance");
+        let _ = error.says("not_charged", true);
     }
     assert_eq!(env.starts(), 0);
 }

@@ -513,6 +513,8 @@ pub(crate) struct McpClient {
     stderr: Option<JoinHandle<Vec<u8>>>,
     last_id: u64,
     notifications: Vec<Value>,
+    /// Answers that came while another one was waited for.
+    early: Vec<Value>,
     era: Era,
     capabilities: Value,
 }
@@ -544,6 +546,7 @@ impl McpClient {
             stderr,
             last_id: 0,
             notifications: Vec::new(),
+            early: Vec::new(),
             era,
             capabilities,
         };
@@ -590,7 +593,8 @@ impl McpClient {
             let of = |name: &str| format!("io.modelcontextprotocol/{name}");
             params["_meta"][of("protocolVersion")] = json!("2026-07-28");
             params["_meta"][of("clientCapabilities")] = self.capabilities.clone();
-            params["_meta"][of("clientInfo")] = json!({ "name": "layer-mcp tests", "version": "1" });
+            params["_meta"][of("clientInfo")] =
+                json!({ "name": "layer-mcp tests", "version": "1" });
         }
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
         id
@@ -635,15 +639,24 @@ impl McpClient {
         self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
     }
 
-    /// The whole answer to a request; notifications on the way are kept.
+    /// The whole answer to a request; whatever else comes is kept.
     pub(crate) fn answer(&mut self, id: u64) -> Value {
+        if let Some(place) = self.early.iter().position(|answer| answer["id"] == id) {
+            return self.early.remove(place);
+        }
         loop {
             let message = self.message();
-            if message["id"] == id && message["method"].is_null() {
+            if message["id"].is_null() {
+                self.notifications.push(message);
+                continue;
+            }
+            assert!(message["method"].is_null(), "a question instead of an answer: {message:#}");
+            if message["id"] == id {
                 return message;
             }
-            assert!(message["id"].is_null(), "an answer to nothing: {message:#}");
-            self.notifications.push(message);
+            let asked = message["id"].as_u64().is_some_and(|it| it <= self.last_id);
+            assert!(asked, "an answer to nothing: {message:#}");
+            self.early.push(message);
         }
     }
 
