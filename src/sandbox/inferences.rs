@@ -36,11 +36,7 @@ pub(super) async fn estimate(
 }
 
 /// The price with the three balance fields that stand beside it.
-pub(super) fn priced(
-    app: &App,
-    price: CreativeUnits,
-    workspace: &Workspace,
-) -> Map<String, Value> {
+pub(super) fn priced(app: &App, price: CreativeUnits, workspace: &Workspace) -> Map<String, Value> {
     let rises = app.faults.strikes(Fault::EstimateRises);
     let price = if rises { price.with_half_more() } else { price };
     let left = workspace.available().minus(price);
