@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -63,18 +64,20 @@ def install():
         run([sys.executable, "-m", "venv", HOME / "venv"])
     run([*pip, "install", "--cache-dir", HOME / "pip-cache", f"mcp=={OLD_PYTHON_CLIENT}"])
     wanted = PACKAGES | {node_package(): NODE}
-    if any(installed(package) != version for package, version in wanted.items()):
+    if any(installed(package) != exact for package, exact in wanted.items()):
         MODULES.parent.mkdir(parents=True, exist_ok=True)
         (MODULES.parent / "package.json").write_text('{"private": true}\n')
         options = ["--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts"]
         options += ["--save-exact", "--cache", HOME / "npm-cache"]
         # Node first: the others are installed by the one that they run on.
         for some in ({node_package(): NODE}, wanted):
-            names = [f"{package}@{version}" for package, version in some.items()]
+            names = [f"{package}@{exact}" for package, exact in some.items()]
             run(["npm", "install", *options, *names], cwd=MODULES.parent, env=environment())
-    for package, version in wanted.items():
-        if installed(package) != version:
-            raise Failed(f"{package} {version} is not there")
+    for package, exact in wanted.items():
+        if installed(package) != exact:
+            raise Failed(f"{package} {exact} is not there")
+    if not version("mcp").startswith("2."):
+        raise Failed(f"this Python has mcp {version('mcp')}")
 
 
 class Lines:
@@ -176,15 +179,16 @@ class Mcpdo:
 def all_of_them(home):
     """Each client: its name, the protocol that it is to speak, and how to start it."""
     modern, legacy = "2026-07-28", "2025-11-25"
+    mcp = version("mcp")
     new, old = sys.executable, HOME / "venv" / "bin" / "python"
     node = MODULES / node_package() / "bin" / "node"
     python = lambda program, mode: Lines([program, HERE / "client.py", mode])
     script = lambda package, mode: Lines([node, HERE / "client.mjs", MODULES, package, mode])
     return [
-        ("Python mcp 2.3, auto", modern, lambda: python(new, "auto")),
-        ("Python mcp 2.3, pinned", modern, lambda: python(new, modern)),
-        ("Python mcp 2.3, legacy", legacy, lambda: python(new, "legacy")),
-        ("Python mcp 1.30", legacy, lambda: python(old, "legacy")),
+        (f"Python mcp {mcp}, auto", modern, lambda: python(new, "auto")),
+        (f"Python mcp {mcp}, pinned", modern, lambda: python(new, modern)),
+        (f"Python mcp {mcp}, legacy", legacy, lambda: python(new, "legacy")),
+        (f"Python mcp {OLD_PYTHON_CLIENT}", legacy, lambda: python(old, "legacy")),
         ("TypeScript sdk 1.32", legacy, lambda: script("sdk", "legacy")),
         ("TypeScript client 2.4", legacy, lambda: script("client", "legacy")),
         ("TypeScript client 2.4, auto", modern, lambda: script("client", "auto")),

@@ -667,6 +667,63 @@ fn a_quote_that_ran_out_is_void() {
 }
 
 #[test]
+fn every_tool_that_buys_asks() {
+    let env = world();
+    let pixels = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8, y as u8, 90]));
+    pixels.save(env.project().join("hero.png")).unwrap();
+    let forms = json!({ "elicitation": { "form": {} } });
+    let calls = [
+        ("create_asset", picture("a well")),
+        ("refine_image", json!({ "image": "hero.png", "prompt": "in blue" })),
+        ("remove_background", json!({ "image": "hero.png" })),
+        ("run_workflow", json!({ "workflow": "Icon set", "inputs": { "subject": "swords" } })),
+    ];
+    for era in ERAS {
+        let command = env.command(&["--toolsets", "all", "serve"]);
+        let mut client = McpClient::start(command, era, forms.clone());
+        for (tool, call) in &calls {
+            let call = with(call, json!({ "variation": true }));
+            let asked = asks(&mut client, tool, &call);
+            let before = env.balance();
+            let job = bought(answers(&mut client, &asked, tool, &call, yes()));
+            let message = asked.form["message"].as_str().unwrap();
+            assert!(
+                message.starts_with(&format!("Spend {} CU at", job["estimated_cu"])),
+                "{message}"
+            );
+            assert_eq!(env.balance(), before - job["cost_cu"].as_f64().unwrap(), "{tool}");
+        }
+    }
+}
+
+#[test]
+fn two_questions_at_once_are_two_questions() {
+    let env = world();
+    let mut client = with_forms(&env, Era::Sessions);
+    let [hat, coat] = ["a hat", "a coat"].map(picture);
+    let first = asks(&mut client, "create_asset", &hat);
+    let second = asks(&mut client, "create_asset", &coat);
+    sleep(A_MOMENT);
+    // The later one first.
+    let job = bought(answers(&mut client, &second, "create_asset", &coat, yes()));
+    assert!(job["files"][0]["path"].as_str().unwrap().ends_with("a-coat.png"), "{job:#}");
+    let told = answers(&mut client, &first, "create_asset", &hat, no());
+    let error = refused(told, "confirmation_needed");
+    assert!(error.message().contains("said no"), "{error:#?}");
+    assert_eq!(env.starts(), 1);
+
+    // The same call twice is two questions and one job.
+    let call = picture("a pair of gloves");
+    let questions = [(); 2].map(|()| asks(&mut client, "create_asset", &call));
+    for asked in &questions {
+        client.reply(&asked.whole, "result", yes());
+    }
+    let jobs = questions.map(|asked| bought(client.result(asked.id)));
+    assert_eq!(jobs[0]["job_id"], jobs[1]["job_id"]);
+    assert_eq!(env.starts(), 2);
+}
+
+#[test]
 fn below_the_threshold_nobody_is_asked() {
     for_each(&ERAS, |&era| {
         let mut env = TestEnv::new();
