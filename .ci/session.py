@@ -20,6 +20,7 @@ from mcp.client.stdio import StdioServerParameters
 
 TOOLS = {
     "cancel_job",
+    "confirm_spend",
     "create_asset",
     "create_style",
     "describe_image",

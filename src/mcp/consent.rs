@@ -5,7 +5,7 @@
 //! a key of this process, bound to the tool and its arguments, and runs out. That it is used once
 //! is the journal's business, where the quote that it names is used up.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::BoxFuture;
 use rmcp::RoleServer;
@@ -142,16 +142,17 @@ impl AskUser for User<'_> {
                 return Reply::Later;
             }
             let Some(form) = form(question) else { return Reply::Nobody };
-            let asked = SystemTime::now();
+            let asked = Instant::now();
             let limit = Some(self.limit);
             match self.context.peer.create_elicitation_with_timeout(form, limit).await {
-                Ok(result) => Reply::Heard(consent(&result, asked.elapsed().unwrap_or_default())),
+                Ok(result) => Reply::Heard(consent(&result, asked.elapsed())),
                 Err(rmcp::ServiceError::Timeout { .. }) => {
                     Reply::Heard(Consent::Unanswered(self.limit))
                 }
                 Err(error) => {
+                    // No answer of the user's: they may never have seen it.
                     tracing::warn!(%error, "the client can't show a question after all");
-                    Reply::Heard(Consent::Dismissed)
+                    Reply::Heard(Consent::ByClient("error"))
                 }
             }
         })

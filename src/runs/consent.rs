@@ -42,7 +42,8 @@ pub enum Consent {
     Dismissed,
     /// Nobody answered within this time.
     Unanswered(Duration),
-    /// The client answered `decline` or `cancel` by itself, sooner than anybody can read.
+    /// The client answered `decline` or `cancel` by itself, sooner than anybody can read, or with
+    /// an error.
     ByClient(&'static str),
     /// The client said yes in a form that holds no yes.
     Unclear,

@@ -32,11 +32,13 @@ pub(super) async fn estimate(
     refuse_request(&app)?;
     let (chosen, request) = read(&app, &workspace, &body, true).await?;
     let plan = Plan::estimate(chosen.model, &request)?;
-    Ok(Json(Value::Object(priced(plan.price, &workspace))))
+    Ok(Json(Value::Object(priced(&app, plan.price, &workspace))))
 }
 
 /// The price with the three balance fields that stand beside it.
-pub(super) fn priced(price: CreativeUnits, workspace: &Workspace) -> Map<String, Value> {
+pub(super) fn priced(app: &App, price: CreativeUnits, workspace: &Workspace) -> Map<String, Value> {
+    let rises = app.faults.strikes(Fault::EstimateRises);
+    let price = if rises { price.with_half_more() } else { price };
     let left = workspace.available().minus(price);
     Map::from_iter([
         ("estimated_price_creative_units".to_owned(), price.json()),

@@ -38,7 +38,8 @@ impl CreativeUnits {
         Self((exact / 1_000.0).ceil() as i64 * 1_000)
     }
 
-    /// Half as much again, what `price_above_estimate` charges.
+    /// Half as much again, what `price_above_estimate` charges and
+    /// `estimate_rises` names.
     pub(super) const fn with_half_more(self) -> Self {
         Self(self.0.saturating_add(self.0 / 2))
     }

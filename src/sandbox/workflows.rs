@@ -413,7 +413,7 @@ async fn priced_order(app: Arc<App>, workspace_id: String, id: String, body: Byt
     refuse_request(&app)?;
     let workflow = Workflow::find(&id)?;
     let order = workflow.read(&inputs(&json_body(&body)?)?)?;
-    let mut answer = priced(workflow.unit.times(order.count), &workspace);
+    let mut answer = priced(&app, workflow.unit.times(order.count), &workspace);
     let counts = json!({ workflow.output: order.count });
     answer.insert("expected_output_counts".to_owned(), counts);
     Ok(Json(answer.into()))

@@ -15,6 +15,7 @@ mod canary;
 mod cli;
 mod client;
 mod crash;
+mod consent;
 mod credentials;
 mod doctor;
 mod downloads;

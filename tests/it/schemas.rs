@@ -267,6 +267,12 @@ fn every_answer_fits_its_schema() {
     check("list_models", json!({ "search": "nothing is called so" }));
     check("list_models", json!({ "modality": "audio", "max_cu": 100, "limit": 1 }));
     let quote = check("quote", knight.clone());
+    let asked = json!({ "quote_id": quote["quote_id"] });
+    check("confirm_spend", asked);
+    let line = json!({ "tool": "create_asset", "arguments": knight }).to_string();
+    let several = check("quote", json!({ "calls": [line, { "arguments": knight }] }));
+    assert_eq!(several["calls"].as_array().unwrap().len(), 2, "{several}");
+    check("confirm_spend", json!({ "quote_id": several["quote_id"] }));
     let mut bought = knight.clone();
     bought["quote_id"] = quote["quote_id"].clone();
     let running = check("create_asset", bought);

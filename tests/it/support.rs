@@ -168,7 +168,12 @@ impl TestEnv {
 
     /// An MCP client of a new server process, with the handshake behind it.
     pub(crate) fn client(&self) -> McpClient {
-        McpClient::start(self.command(&["serve"]))
+        self.client_in(Era::Sessions, json!({}))
+    }
+
+    /// The same in this era, with these capabilities.
+    pub(crate) fn client_in(&self, era: Era, capabilities: Value) -> McpClient {
+        McpClient::start(self.command(&["serve"]), era, capabilities)
     }
 
     /// Everything that arrived at the offline Layer.
@@ -490,7 +495,16 @@ impl Problem {
     }
 }
 
-/// An MCP client over pipes, as clients have spoken since 2024.
+/// How a client talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// As all have since 2024: a handshake, and the server may ask as well.
+    Sessions,
+    /// As since 2026-07-28: everything stands in each request, and only the client asks.
+    Stateless,
+}
+
+/// An MCP client over pipes.
 pub(crate) struct McpClient {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -499,10 +513,15 @@ pub(crate) struct McpClient {
     stderr: Option<JoinHandle<Vec<u8>>>,
     last_id: u64,
     notifications: Vec<Value>,
+    /// Answers that came while another one was waited for.
+    early: Vec<Value>,
+    era: Era,
+    capabilities: Value,
 }
 
 impl McpClient {
-    fn start(mut command: Command) -> Self {
+    /// Starts a server and shakes hands with it, where that is done.
+    pub(crate) fn start(mut command: Command, era: Era, capabilities: Value) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
@@ -519,17 +538,29 @@ impl McpClient {
             }
             all
         }));
-        let notifications = Vec::new();
-        let mut client = Self { child, stdin, lines, stdout, stderr, last_id: 0, notifications };
-        let hello = json!({
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": { "name": "layer-mcp tests", "version": "1" },
-        });
-        let id = client.request("initialize", hello);
-        let welcome = client.answer(id);
-        assert_eq!(welcome["result"]["serverInfo"]["name"], "layer-mcp", "{welcome:#}");
-        client.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        let mut client = Self {
+            child,
+            stdin,
+            lines,
+            stdout,
+            stderr,
+            last_id: 0,
+            notifications: Vec::new(),
+            early: Vec::new(),
+            era,
+            capabilities,
+        };
+        if era == Era::Sessions {
+            let hello = json!({
+                "protocolVersion": "2025-06-18",
+                "capabilities": client.capabilities,
+                "clientInfo": { "name": "layer-mcp tests", "version": "1" },
+            });
+            let id = client.request("initialize", hello);
+            let welcome = client.answer(id);
+            assert_eq!(welcome["result"]["serverInfo"]["name"], "layer-mcp", "{welcome:#}");
+            client.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        }
         client
     }
 
@@ -544,24 +575,61 @@ impl McpClient {
         stdin.flush().unwrap();
     }
 
+    /// How it talks.
+    pub(crate) fn era(&self) -> Era {
+        self.era
+    }
+
     /// The id of the server's process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a request and does not wait for its answer.
-    pub(crate) fn request(&mut self, method: &str, params: Value) -> u64 {
+    pub(crate) fn request(&mut self, method: &str, mut params: Value) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
+        if self.era == Era::Stateless {
+            let of = |name: &str| format!("io.modelcontextprotocol/{name}");
+            params["_meta"][of("protocolVersion")] = json!("2026-07-28");
+            params["_meta"][of("clientCapabilities")] = self.capabilities.clone();
+            params["_meta"][of("clientInfo")] =
+                json!({ "name": "layer-mcp tests", "version": "1" });
+        }
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
         id
     }
 
     /// Asks for a tool and does not wait; its progress is wanted.
     pub(crate) fn ask(&mut self, tool: &str, arguments: &Value) -> u64 {
+        self.ask_with(tool, arguments, json!({}))
+    }
+
+    /// The same with further parameters beside the arguments.
+    pub(crate) fn ask_with(&mut self, tool: &str, arguments: &Value, more: Value) -> u64 {
         let token = self.last_id + 1;
         let meta = json!({ "progressToken": token });
-        self.request("tools/call", json!({ "name": tool, "arguments": arguments, "_meta": meta }))
+        let call = json!({ "name": tool, "arguments": arguments, "_meta": meta });
+        self.request("tools/call", with(&call, more))
+    }
+
+    /// What the server asks of the client next.
+    pub(crate) fn question(&mut self) -> Value {
+        loop {
+            let message = self.message();
+            if !message["method"].is_null() && !message["id"].is_null() {
+                return message;
+            }
+            assert!(message["id"].is_null(), "an answer instead of a question: {message:#}");
+            self.notifications.push(message);
+        }
+    }
+
+    /// Answers a question of the server's: `result` or `error`, and its value.
+    pub(crate) fn reply(&mut self, question: &Value, kind: &str, value: Value) {
+        let mut reply = json!({ "jsonrpc": "2.0", "id": question["id"] });
+        reply[kind] = value;
+        self.send(&reply);
     }
 
     /// Tells the server that an answer is not wanted any more.
@@ -571,15 +639,24 @@ impl McpClient {
         self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
     }
 
-    /// The whole answer to a request; notifications on the way are kept.
+    /// The whole answer to a request; whatever else comes is kept.
     pub(crate) fn answer(&mut self, id: u64) -> Value {
+        if let Some(place) = self.early.iter().position(|answer| answer["id"] == id) {
+            return self.early.remove(place);
+        }
         loop {
             let message = self.message();
-            if message["id"] == id && message["method"].is_null() {
+            if message["id"].is_null() {
+                self.notifications.push(message);
+                continue;
+            }
+            assert!(message["method"].is_null(), "a question instead of an answer: {message:#}");
+            if message["id"] == id {
                 return message;
             }
-            assert!(message["id"].is_null(), "an answer to nothing: {message:#}");
-            self.notifications.push(message);
+            let asked = message["id"].as_u64().is_some_and(|it| it <= self.last_id);
+            assert!(asked, "an answer to nothing: {message:#}");
+            self.early.push(message);
         }
     }
 

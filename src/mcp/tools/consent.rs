@@ -95,8 +95,10 @@ async fn heard(call: &Call<'_>, quote: &str, consent: Consent) -> Result<(), Run
             question: Box::new(question),
             consent: Some(consent),
         }),
-        // They said yes before, and that counts.
-        None => Ok(()),
+        // Their yes of before stands, but this call came with another answer.
+        None => Err(RunError::QuoteVoid {
+            why: "the user said yes to it before, but this answer is no yes".to_owned(),
+        }),
     }
 }
 

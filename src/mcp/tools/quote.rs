@@ -143,15 +143,16 @@ async fn price(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, 
     let wanted = parse::<QuoteArgs>(arguments)?.all_wanted()?;
     let quote = call.runs.quote(&wanted).await.map_err(|error| error.report())?;
     let QuoteReport { total, available, .. } = quote;
-    let mut message = if quote.needs_confirmation {
+    let mut message = if !quote.sufficient {
+        // Nobody is asked about what can't be paid.
+        format!("It would cost {total}; only {available} are available.")
+    } else if quote.needs_confirmation {
         format!(
             "It would cost {total}. That is above what may be spent without the user's consent: \
              tell them the price; the purchase asks them, or `confirm_spend` does."
         )
-    } else if quote.sufficient {
-        format!("It would cost {total} of the {available} available.")
     } else {
-        format!("It would cost {total}; only {available} are available.")
+        format!("It would cost {total} of the {available} available.")
     };
     let (mut model, mut lines) = (None, Vec::new());
     match quote.calls.as_slice() {
