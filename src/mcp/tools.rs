@@ -325,9 +325,9 @@ impl Call<'_> {
             (Waiting::AtMost(longest), asked) => {
                 Patience::UpTo(asked.unwrap_or(longest).min(longest))
             }
-            (_, Some(asked)) => Patience::UpTo(asked),
+            (_, Some(asked)) => Patience::AndStarted(asked),
             (Waiting::ToTheEnd, None) => Patience::ToTheEnd,
-            (Waiting::Never, None) => Patience::UpTo(Duration::ZERO),
+            (Waiting::Never, None) => Patience::AndStarted(Duration::ZERO),
         }
     }
 }
