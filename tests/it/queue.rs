@@ -112,11 +112,15 @@ fn when_layer_takes_no_more_the_others_wait() {
     let error = client.error("create_asset", &at_once("one"), "rate_limited");
     let _ = error.says("not_charged", true);
     // Layer said: in a second. Until then nothing is sent.
-    let job = client.call("create_asset", &at_once("two"));
-    assert!(job["message"].as_str().unwrap().contains("in the queue"), "{job:#}");
+    let asked = client.ask("create_asset", &picture("two"));
+    let mut told = client.wait_for_progress();
+    while !told["params"]["message"].as_str().unwrap().contains("in the queue") {
+        told = client.wait_for_progress();
+    }
     assert_eq!(env.starts(), 1);
-    let done = client.call("get_job", &json!({ "job_id": job["job_id"] }));
-    assert_eq!(done["status"], "complete", "{done:#}");
+    let (done, is_error) = client.result(asked);
+    assert!(!is_error && done["status"] == "complete", "{done:#}");
+    assert_eq!(env.starts(), 2);
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub(super) struct CreateAssetArgs {
     count: Count,
     /// Repeats a result.
     seed: Option<Seed>,
-    /// Effort and price, where offered.
+    /// Effort and price.
     quality: Option<Quality>,
     /// What to keep out, if listed.
     negative_prompt: Option<String>,
@@ -98,10 +98,10 @@ pub(super) struct CreateAssetArgs {
     tileable: bool,
     /// Of a video or sound.
     duration_seconds: Option<Seconds>,
-    /// JSON object of the model's own settings, e.g. {"speed": 1.2}.
+    /// JSON object of model settings, e.g. {"speed": 1.2}.
     #[serde(default)]
     options: FreeObject,
-    /// Files to go by: paths (art/**/*.png), job ids (job_x#2) or file ids.
+    /// Paths (art/**/*.png), job ids (job_x#2) or file ids to go by.
     #[schemars(length(max = 20))]
     references: Option<Vec<String>>,
     /// File or folder, e.g. assets/knight.png.

@@ -25,7 +25,7 @@ pub(super) fn get_job() -> Entry {
             "get_job",
             "Get job",
             "Looks at a job, waits for it and saves its files; costs nothing. Use it after status \
-             running, after an interruption, or to fetch files again that were deleted.",
+             running, after an interruption, or for deleted files.",
             Hints::CHANGES_LAYER,
         ),
         toolset: Toolset::Default,

@@ -60,7 +60,7 @@ pub(super) fn list_models() -> Entry {
             "List models",
             "Lists the models of the workspace, best first, with what they make and can do. Use \
              it when the user names a model or needs a capability; create_asset picks one by \
-             itself otherwise. Ids change over time: never guess them.",
+             itself otherwise. Never guess ids.",
             Hints::READS_LAYER,
         ),
         toolset: Toolset::Default,

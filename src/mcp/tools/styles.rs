@@ -78,7 +78,7 @@ pub(super) fn list_styles() -> Entry {
             "list_styles",
             "List styles",
             "Lists trained styles of the workspace. Give a style_id as `model` \
-             to create_asset. Use it when the user names a style or wants their own look.",
+             to create_asset. Use it when the user names a style or look.",
             Hints::READS_LAYER,
         ),
         toolset: Toolset::Default,
