@@ -369,6 +369,7 @@ fn no_fault_is_forgotten() {
         include_str!("faults.rs"),
         include_str!("downloads.rs"),
         include_str!("money.rs"),
+        include_str!("quotes.rs"),
         include_str!("references.rs"),
         include_str!("library.rs"),
         include_str!("workflows.rs"),
