@@ -62,6 +62,8 @@ pub struct Server {
 
 /// A question to the user stays open for so long at least.
 const SHORTEST_QUESTION: Duration = Duration::from_secs(15);
+/// So much of a call's time is kept for what comes after a yes.
+const FOR_THE_START: Duration = Duration::from_secs(10);
 /// A tool list never changes while the process lives.
 const LIST_IS_FRESH_MS: u64 = 3_600_000;
 
@@ -137,7 +139,7 @@ impl ServerHandler for Server {
             &binding,
             state.as_deref(),
             responses.as_ref(),
-            self.tools.longest_wait().max(SHORTEST_QUESTION),
+            self.tools.longest_wait().saturating_sub(FOR_THE_START).max(SHORTEST_QUESTION),
         );
         let call = async {
             match &user {

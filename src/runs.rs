@@ -381,7 +381,7 @@ impl Runs {
         let message = match waited {
             Stage::Over(Err(error)) => return Err(error),
             Stage::Over(Ok(_)) => JobReport::saved_sentence(&job),
-            Stage::Queued => self.place_in_queue(job.id()).await,
+            Stage::Queued | Stage::QueuedElsewhere => self.place_in_queue(job.id()).await,
             Stage::Starting => "Layer has not answered yet.".to_owned(),
             Stage::Rendering(look) => {
                 let time = self.time_of(&job).await;

@@ -48,8 +48,24 @@ impl Journal {
     /// [`JournalError::Database`] when the file can't be read, [`JournalError::Entry`] when an
     /// entry can't be.
     pub async fn entries(&self, filter: &JobFilter<'_>) -> Result<Vec<LedgerEntry>, JournalError> {
-        let mut sql = sqlx::QueryBuilder::new("SELECT *, ");
-        sql.push(COUNTS).push(" AS counts FROM jobs WHERE 1");
+        let words = filter.search.map(words).filter(|words| !words.is_empty());
+        let mut sql = sqlx::QueryBuilder::new("SELECT jobs.*, ");
+        sql.push(COUNTS).push(" AS counts FROM ");
+        // The order in which the words are kept is that of the entries: whoever finds many stops
+        // after the newest.
+        let by = match words {
+            Some(words) => {
+                sql.push(
+                    "job_words JOIN jobs ON jobs.seq = job_words.rowid WHERE job_words MATCH ",
+                );
+                sql.push_bind(words);
+                "job_words.rowid"
+            }
+            None => {
+                sql.push("jobs WHERE 1");
+                "seq"
+            }
+        };
         if let [first, rest @ ..] = filter.states {
             sql.push(" AND state IN (").push_bind(first.as_str());
             for state in rest {
@@ -57,11 +73,7 @@ impl Journal {
             }
             sql.push(")");
         }
-        if let Some(words) = filter.search.map(words).filter(|words| !words.is_empty()) {
-            sql.push(" AND seq IN (SELECT rowid FROM job_words WHERE job_words MATCH ");
-            sql.push_bind(words).push(")");
-        }
-        sql.push(" ORDER BY created_at DESC, seq DESC LIMIT ").push_bind(filter.limit);
+        sql.push(" ORDER BY ").push(by).push(" DESC LIMIT ").push_bind(filter.limit);
         sql.push(" OFFSET ").push_bind(filter.skip);
         let rows = sql.build().fetch_all(&self.pool).await?;
         rows.iter().map(read_entry).collect()

@@ -103,7 +103,7 @@ const STEPS: &[&[&str]] = &[
         "DROP TABLE jobs",
         "ALTER TABLE numbered_jobs RENAME TO jobs",
         "CREATE INDEX jobs_by_time ON jobs (created_at)",
-        "CREATE INDEX jobs_by_state ON jobs (state, created_at)",
+        "CREATE INDEX jobs_by_state ON jobs (state)",
         "CREATE INDEX jobs_by_request ON jobs (fingerprint, created_at)",
         "CREATE INDEX jobs_by_subject ON jobs (subject, created_at)",
         "CREATE INDEX jobs_by_session ON jobs (session)",

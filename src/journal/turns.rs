@@ -49,14 +49,21 @@ pub enum Turn {
 const WAITS: &str = "state = 'starting' AND sent_at IS NULL AND holder IS NOT NULL";
 const MINUTE: i64 = 60_000;
 /// Others may end at any time; a place is looked for so often.
-const SOON: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_millis(100);
 
 impl Journal {
     /// Asks whether the start of `job` may be sent now. [`Turn::Now`] has written it down as sent:
     /// from then on nobody knows whether it was, until Layer answers.
     pub async fn turn(&self, job: &Job, pace: Pace, now: Timestamp) -> Result<Turn, JournalError> {
-        let mut transaction = self.write().await?;
         let (id, at) = (job.id(), now.as_millisecond());
+        let video = job.new.modality == Modality::Video;
+        // Whoever only waits keeps nobody from writing.
+        let mut reader = self.pool.acquire().await?;
+        if ahead(&mut reader, id, Some(video), at).await? > 0 {
+            return Ok(Turn::In(SOON));
+        }
+        drop(reader);
+        let mut transaction = self.write().await?;
         let waits = format!("SELECT count(*) FROM jobs WHERE id = ? AND {WAITS}");
         let waits: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(waits))
             .bind(id.as_str())
@@ -65,7 +72,6 @@ impl Journal {
         if waits == 0 {
             return Ok(Turn::Gone);
         }
-        let video = job.new.modality == Modality::Video;
         if ahead(&mut transaction, id, Some(video), at).await? > 0 {
             return Ok(Turn::In(SOON));
         }

@@ -202,6 +202,9 @@ pub struct Tools {
 struct Context {
     runs: Runs,
     waiting: Waiting,
+    /// Whether calls make what earlier processes paid for be collected: those of a server that may
+    /// write files.
+    collects: bool,
     redactor: Redactor,
 }
 
@@ -250,7 +253,8 @@ impl Tools {
                 && (!offered.read_only || entry.spec.hints.read_only)
         });
         entries.sort_by_key(|entry| entry.spec.name);
-        Self { entries, context: Context { runs, waiting, redactor } }
+        let collects = matches!(waiting, Waiting::AtMost(_)) && !offered.read_only;
+        Self { entries, context: Context { runs, waiting, collects, redactor } }
     }
 
     /// What clients are told, by name. The same for the whole life of the process.
@@ -274,9 +278,9 @@ impl Tools {
             let asked = clean_line(&self.context.redactor.redact(name), 80);
             UnknownTool { asked, known: known.join(", ") }
         })?;
-        let Context { runs, waiting, redactor } = &self.context;
+        let Context { runs, waiting, collects, redactor } = &self.context;
         let call = Call { runs, waiting: *waiting, progress, user };
-        if let Waiting::AtMost(_) = waiting {
+        if *collects {
             runs.collect_in_background();
         }
         // It would go to Layer and into the journal.
@@ -325,9 +329,9 @@ impl Call<'_> {
             (Waiting::AtMost(longest), asked) => {
                 Patience::UpTo(asked.unwrap_or(longest).min(longest))
             }
-            (_, Some(asked)) => Patience::UpTo(asked),
+            (_, Some(asked)) => Patience::AndStarted(asked),
             (Waiting::ToTheEnd, None) => Patience::ToTheEnd,
-            (Waiting::Never, None) => Patience::UpTo(Duration::ZERO),
+            (Waiting::Never, None) => Patience::AndStarted(Duration::ZERO),
         }
     }
 }

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use super::Runs;
 use super::lost::Search;
 use super::wait::Patience;
+use super::work::Stage;
 use crate::journal::{Job, JobId, JobState};
 
 /// What is older was looked for often enough; `get_job` still collects it.
@@ -101,7 +102,9 @@ impl Runs {
         };
         let quiet = |_| {};
         tokio::select! {
-            ended = self.attend(&job, Patience::ToTheEnd, &quiet) => ended.is_ok(),
+            ended = self.attend(&job, Patience::ToTheEnd, &quiet) => {
+                matches!(ended, Ok(Stage::Over(Ok(_))))
+            }
             () = self.inner.ending.cancelled() => false,
         }
     }

@@ -14,6 +14,9 @@ use crate::journal::{Job, JobId};
 pub enum Patience {
     /// At most so long.
     UpTo(Duration),
+    /// At most so long, but not before its start has left: the caller's process ends with the
+    /// answer, and takes its part of the queue with it.
+    AndStarted(Duration),
     /// Until the job ends.
     ToTheEnd,
 }
@@ -22,7 +25,7 @@ impl Patience {
     /// Until when a purchase may be prepared: models listed, price asked.
     pub(super) fn before_a_start(self) -> tokio::time::Instant {
         let limit = match self {
-            Self::UpTo(limit) => limit.max(FIRST_LOOK),
+            Self::UpTo(limit) | Self::AndStarted(limit) => limit.max(FIRST_LOOK),
             Self::ToTheEnd => Duration::from_secs(120),
         };
         tokio::time::Instant::now() + limit
@@ -33,6 +36,7 @@ impl Patience {
     pub fn since(self, began: Instant) -> Self {
         match self {
             Self::UpTo(limit) => Self::UpTo(limit.saturating_sub(began.elapsed())),
+            Self::AndStarted(limit) => Self::AndStarted(limit.saturating_sub(began.elapsed())),
             Self::ToTheEnd => Self::ToTheEnd,
         }
     }
@@ -53,6 +57,9 @@ pub type ProgressSink = dyn Fn(Progress) + Send + Sync;
 /// How long a call waits at least for the answer to a start, or for the first look at a run.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
 
+/// How long a call waits at least in the queue: other processes' starts mostly leave sooner.
+const SHORT_QUEUE: Duration = Duration::from_secs(1);
+
 impl Runs {
     /// Waits until the work is over or patience ends, telling how it goes every second.
     pub(super) async fn wait(
@@ -68,9 +75,12 @@ impl Runs {
         }
         let from_now = |limit| tokio::time::Instant::now() + limit;
         let (end, first_look) = match patience {
-            Patience::UpTo(limit) => (Some(from_now(limit)), from_now(limit.max(FIRST_LOOK))),
+            Patience::UpTo(limit) | Patience::AndStarted(limit) => {
+                (Some(from_now(limit)), from_now(limit.max(FIRST_LOOK)))
+            }
             Patience::ToTheEnd => (None, from_now(Duration::ZERO)),
         };
+        let short_queue = from_now(SHORT_QUEUE);
         let mut percent = 0.0_f64;
         loop {
             let now = stage.borrow_and_update().clone();
@@ -82,7 +92,7 @@ impl Runs {
             }
             let mut told = tell(&now, &clock, percent);
             percent = told.percent;
-            if let Stage::Queued = now {
+            if let Stage::Queued | Stage::QueuedElsewhere = now {
                 told.message = self.place_in_queue(job.id()).await;
             }
             progress(told);
@@ -90,7 +100,9 @@ impl Runs {
             // Whoever only wants to look still wants to see something.
             let end = match now {
                 Stage::Starting => end.map(|_| first_look),
-                // A look at a queue needs no longer.
+                Stage::Queued if matches!(patience, Patience::AndStarted(_)) => None,
+                // A place in the queue is often gone in no time.
+                Stage::Queued | Stage::QueuedElsewhere => end.map(|end| end.max(short_queue)),
                 _ => end,
             };
             let wake = end.map_or(tick, |end| end.min(tick));
@@ -188,7 +200,7 @@ impl RunClock {
 /// How it goes, in a number that only rises.
 fn tell(stage: &Stage, clock: &RunClock, so_far: f64) -> Progress {
     let (percent, message) = match stage {
-        Stage::Queued => (0.5, "waiting for its turn".to_owned()),
+        Stage::Queued | Stage::QueuedElsewhere => (0.5, "waiting for its turn".to_owned()),
         Stage::Starting => (1.0, "starting".to_owned()),
         Stage::Rendering(look) => {
             let steps = look.steps.as_ref().map(|steps| format!(", {steps}")).unwrap_or_default();

@@ -32,6 +32,8 @@ use lease::Lease;
 pub(super) enum Stage {
     /// The start waits for its turn.
     Queued,
+    /// So it does in another process.
+    QueuedElsewhere,
     /// The start is being sent, or the run is being looked up for the first time.
     Starting,
     /// Layer works on it.
@@ -356,7 +358,7 @@ impl Worker {
             let job = self.job().await?;
             match job.state {
                 JobState::Starting if job.is_queued() => {
-                    self.stage.send_replace(Stage::Queued);
+                    self.stage.send_replace(Stage::QueuedElsewhere);
                 }
                 JobState::Starting => {}
                 JobState::Running | JobState::Finished => {

@@ -61,6 +61,7 @@ faults! {
     Straggler "straggler" "the run takes ten times as long";
     PriceAboveEstimate "price_above_estimate" "the charge is half as much again as the start announced";
     EstimateRises "estimate_rises" "an estimate is half as much again";
+    StyleDegraded "style_degraded" "an estimate says that a style would be applied in part, as the hosted server does";
     NegativeBalanceAllowed "negative_balance_allowed" "workspaces carry allow_negative_balance: true and may overdraw";
     NestedBody "nested_body" "generation fields are read from `parameters`, flat ones are ignored";
     OutputsUnderFiles "outputs_under_files" "outputs come under `files`";

@@ -40,12 +40,16 @@ pub(super) fn priced(app: &App, price: CreativeUnits, workspace: &Workspace) -> 
     let rises = app.faults.strikes(Fault::EstimateRises);
     let price = if rises { price.with_half_more() } else { price };
     let left = workspace.available().minus(price);
-    Map::from_iter([
+    let mut answer = Map::from_iter([
         ("estimated_price_creative_units".to_owned(), price.json()),
         ("workspace_balance_creative_units".to_owned(), workspace.available().json()),
         ("estimated_remaining_balance_creative_units".to_owned(), left.json()),
         ("has_sufficient_creative_units".to_owned(), (left >= CreativeUnits::ZERO).into()),
-    ])
+    ]);
+    if app.faults.strikes(Fault::StyleDegraded) {
+        answer.insert("reference_sets_degraded".to_owned(), json!(["hero"]));
+    }
+    answer
 }
 
 pub(super) async fn execute(

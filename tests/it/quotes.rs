@@ -102,6 +102,20 @@ fn a_price_that_rose_is_asked_about_anew() {
 }
 
 #[test]
+fn a_quote_is_void_when_its_style_would_be_weakened() {
+    let env = TestEnv::new();
+    let call = picture("a hero");
+    let quote = env.call("quote", &call).done();
+    env.faults(&["style_degraded"]);
+    let bound = bound_to(&call, quote["quote_id"].as_str().unwrap());
+    let error = env.call("create_asset", &bound).error("quote_void").says("not_charged", false);
+    assert!(error.message().contains("style"), "{error:#?}");
+    assert_eq!(env.starts(), 0);
+    let again = env.call("quote", &call).done();
+    assert!(again["message"].as_str().unwrap().contains("style"), "{again:#}");
+}
+
+#[test]
 fn one_quote_and_one_yes_for_a_list_of_calls() {
     let env = world();
     let [sword, bow] = ["a sword", "a bow"].map(picture);
