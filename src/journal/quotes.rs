@@ -79,6 +79,16 @@ impl Journal {
         read(&mut connection, id).await
     }
 
+    /// Whether every call of a quote was bought.
+    pub async fn is_used_up(&self, quote: &Quote) -> Result<bool, JournalError> {
+        let bought: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM jobs WHERE quote = ? AND state != 'refused'")
+                .bind(&quote.id)
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(usize::try_from(bought).is_ok_and(|bought| bought >= quote.lines.len()))
+    }
+
     /// Why this purchase can't be made on these terms, as it stands now: a quote that does not cover
     /// it, or a budget. [`Journal::reserve`] asks again.
     pub async fn objection(

@@ -148,6 +148,19 @@ impl Runs {
         }
     }
 
+    /// Hears a yes that stands for purchases to come.
+    ///
+    /// # Errors
+    /// [`RunError::QuoteVoid`], also when there is nothing left to buy with the quote.
+    pub async fn release(&self, quote_id: &str, how: &'static str) -> Result<Quote, RunError> {
+        let quote = self.hear(quote_id, Consent::Given, how).await?;
+        let journal = self.inner.journal().await?;
+        if journal.is_used_up(&quote).await.map_err(RunError::journal)? {
+            return Err(RunError::QuoteVoid { why: "it is used up".to_owned() });
+        }
+        Ok(quote)
+    }
+
     /// What the user is to be asked about a quote that waits for their word. `None` when they said
     /// yes already.
     ///

@@ -27,6 +27,7 @@ mod library;
 mod money;
 mod projects;
 mod queue;
+mod quotes;
 mod references;
 mod rotation;
 mod schemas;

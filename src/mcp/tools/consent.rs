@@ -156,7 +156,7 @@ async fn confirm(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer
             },
         }
     }
-    let quote = call.runs.hear(&id, Consent::Given, BY_TOOL).await.map_err(report)?;
+    let quote = call.runs.release(&id, BY_TOOL).await.map_err(report)?;
     data(&ConfirmSpendAnswer {
         estimated_cu: quote.total(),
         expires_at: quote.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
