@@ -22,7 +22,7 @@ pub use job::{Fingerprint, Job, JobFailure, JobId, JobState, NewJob, NotAJobId};
 pub use lease::LEASE;
 pub use ledger::LedgerEntry;
 pub use list::JobFilter;
-pub use quotes::{Quote, QuoteLine, Verdict};
+pub use quotes::{Quote, QuoteLine, Verdict, Void};
 pub use turns::{Pace, Turn};
 
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ pub enum Objection {
     /// It would go beyond a budget.
     OverBudget(OverBudget),
     /// Its quote does not cover it, for this reason.
-    QuoteVoid(String),
+    QuoteVoid(Void),
 }
 
 /// On what terms an entry may be written.

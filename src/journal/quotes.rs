@@ -5,7 +5,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::budget::exceeded;
 use super::row::timestamp;
-use super::{Fingerprint, Journal, JournalError, NewJob, Objection, Terms};
+use super::{Fingerprint, JobId, Journal, JournalError, NewJob, Objection, Terms};
 use crate::layer::CreativeUnits;
 
 /// A price that was named for one call or several, and is held to until it runs out.
@@ -41,6 +41,49 @@ pub enum Verdict {
     Approved,
     /// No.
     Declined,
+}
+
+/// Why a quote covers a purchase not, or no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Void {
+    /// It was never made, or long ago.
+    #[error("there is none with this id")]
+    Absent,
+    /// It is for other arguments.
+    #[error("it was for a request with other arguments")]
+    OtherRequest,
+    /// The user said no.
+    #[error("the user said no to it")]
+    Declined,
+    /// The user said yes before, and now something else.
+    #[error("the user said yes to it before, but this answer is no yes")]
+    Contradicted,
+    /// The user was not asked, and has to be.
+    #[error("the user has not said yes to it")]
+    NotApproved,
+    /// Its time is over.
+    #[error("it has run out")]
+    RanOut,
+    /// It would cost more now.
+    #[error("the price rose from {from} to {to}")]
+    PriceRose {
+        /// What was named.
+        from: CreativeUnits,
+        /// What it would cost.
+        to: CreativeUnits,
+    },
+    /// All that it was for is bought.
+    #[error("it is used up: `{job}` was bought with it")]
+    UsedUp {
+        /// With what it was.
+        job: JobId,
+    },
+    /// Layer would apply a style in part.
+    #[error("Layer would not apply all of the style that was asked for")]
+    Degraded,
+    /// What the client gave back belongs to another call, or is too old.
+    #[error("the answer belongs to another call, or came too late")]
+    OtherCall,
 }
 
 impl Quote {
@@ -79,14 +122,13 @@ impl Journal {
         read(&mut connection, id).await
     }
 
-    /// Whether every call of a quote was bought.
-    pub async fn is_used_up(&self, quote: &Quote) -> Result<bool, JournalError> {
-        let bought: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM jobs WHERE quote = ? AND state != 'refused'")
-                .bind(&quote.id)
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(usize::try_from(bought).is_ok_and(|bought| bought >= quote.lines.len()))
+    /// A job that was bought with a quote of which no call is left to be bought.
+    pub async fn used_up_by(&self, quote: &Quote) -> Result<Option<JobId>, JournalError> {
+        let sql = "SELECT id FROM jobs WHERE quote = ? AND state != 'refused'";
+        let jobs: Vec<String> =
+            sqlx::query_scalar(sql).bind(&quote.id).fetch_all(&self.pool).await?;
+        let last = jobs.last().filter(|_| jobs.len() >= quote.lines.len());
+        Ok(last.and_then(|job| job.parse().ok()))
     }
 
     /// Why this purchase can't be made on these terms, as it stands now: a quote that does not cover
@@ -176,30 +218,30 @@ pub(super) async fn refusal(
     new: &NewJob,
     needs_approval: bool,
     now: Timestamp,
-) -> Result<Option<String>, JournalError> {
+) -> Result<Option<Void>, JournalError> {
     let Some(id) = &new.quote else {
-        return Ok(needs_approval.then(|| "the user has not said yes".to_owned()));
+        return Ok(needs_approval.then_some(Void::NotApproved));
     };
     let Some(quote) = read(&mut *transaction, id).await? else {
-        return Ok(Some("there is none with this id".to_owned()));
+        return Ok(Some(Void::Absent));
     };
     let of_request = |line: &&QuoteLine| line.fingerprint == new.fingerprint;
     let lines: Vec<&QuoteLine> = quote.lines.iter().filter(of_request).collect();
     let Some(line) = lines.first() else {
-        return Ok(Some("it was for a request with other arguments".to_owned()));
+        return Ok(Some(Void::OtherRequest));
     };
     if quote.verdict == Some(Verdict::Declined) {
-        return Ok(Some("the user said no to it".to_owned()));
+        return Ok(Some(Void::Declined));
     }
     if quote.expires_at <= now {
-        return Ok(Some("it has run out".to_owned()));
+        return Ok(Some(Void::RanOut));
     }
     let price = new.estimated.plus(new.margin);
     if price > line.price {
-        return Ok(Some(format!("the price rose from {} to {price}", line.price)));
+        return Ok(Some(Void::PriceRose { from: line.price, to: price }));
     }
     if needs_approval && quote.verdict != Some(Verdict::Approved) {
-        return Ok(Some("the user has not said yes to it".to_owned()));
+        return Ok(Some(Void::NotApproved));
     }
     // A start that was refused cost nothing, and the price still holds.
     let used: Vec<String> = sqlx::query_scalar(
@@ -209,10 +251,6 @@ pub(super) async fn refusal(
     .bind(new.fingerprint.as_str())
     .fetch_all(transaction)
     .await?;
-    match used.first() {
-        Some(job) if used.len() >= lines.len() => {
-            Ok(Some(format!("it is used up: `{job}` was bought with it")))
-        }
-        _ => Ok(None),
-    }
+    let last = used.last().filter(|_| used.len() >= lines.len());
+    Ok(last.and_then(|job| job.parse().ok()).map(|job| Void::UsedUp { job }))
 }

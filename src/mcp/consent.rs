@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::tools::{AskUser, Reply};
+use crate::journal::Void;
 use crate::runs::{Consent, Question, RunError};
 
 /// The name of the question in a round trip, and of the field in its form.
@@ -68,9 +69,7 @@ impl Consents {
                     self.codec.as_ref().and_then(|codec| codec.open_with(state, call).ok());
                 let state: Option<State> =
                     opened.and_then(|opened| serde_json::from_slice(&opened).ok());
-                let state = state.ok_or_else(|| RunError::QuoteVoid {
-                    why: "the answer belongs to another call, or came too late".to_owned(),
-                })?;
+                let state = state.ok_or(RunError::QuoteVoid { why: Void::OtherCall })?;
                 let took = Duration::from_millis(millis().saturating_sub(state.asked_at));
                 let response = responses.and_then(|responses| responses.get(NAME));
                 let result = response.and_then(|response| {

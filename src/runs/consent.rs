@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::Runs;
 use super::error::RunError;
 use crate::audit::Event;
-use crate::journal::{Quote, Verdict};
+use crate::journal::{Quote, Verdict, Void};
 use crate::layer::CreativeUnits;
 
 /// What the user is asked.
@@ -136,13 +136,13 @@ impl Runs {
             }
         }
         let quote = journal.quote(quote_id).await.map_err(RunError::journal)?;
-        let void = |why: &str| Err(RunError::QuoteVoid { why: why.to_owned() });
+        let void = |why: Void| Err(RunError::QuoteVoid { why });
         match quote {
-            None => void("there is none with this id"),
-            Some(quote) if quote.expires_at <= now => void("it has run out"),
+            None => void(Void::Absent),
+            Some(quote) if quote.expires_at <= now => void(Void::RanOut),
             Some(quote) if verdict.is_some() && quote.verdict != verdict => match quote.verdict {
-                Some(Verdict::Declined) => void("the user said no to it"),
-                _ => void("the user said yes to it before"),
+                Some(Verdict::Declined) => void(Void::Declined),
+                _ => void(Void::Contradicted),
             },
             Some(quote) => Ok(quote),
         }
@@ -155,10 +155,10 @@ impl Runs {
     pub async fn release(&self, quote_id: &str, how: &'static str) -> Result<Quote, RunError> {
         let quote = self.hear(quote_id, Consent::Given, how).await?;
         let journal = self.inner.journal().await?;
-        if journal.is_used_up(&quote).await.map_err(RunError::journal)? {
-            return Err(RunError::QuoteVoid { why: "it is used up".to_owned() });
+        match journal.used_up_by(&quote).await.map_err(RunError::journal)? {
+            Some(job) => Err(RunError::QuoteVoid { why: Void::UsedUp { job } }),
+            None => Ok(quote),
         }
-        Ok(quote)
     }
 
     /// What the user is to be asked about a quote that waits for their word. `None` when they said
@@ -169,11 +169,11 @@ impl Runs {
     pub async fn question(&self, quote_id: &str) -> Result<Option<Question>, RunError> {
         let journal = self.inner.journal().await?;
         let quote = journal.quote(quote_id).await.map_err(RunError::journal)?;
-        let void = |why: &str| Err(RunError::QuoteVoid { why: why.to_owned() });
+        let void = |why: Void| Err(RunError::QuoteVoid { why });
         match quote {
-            None => void("there is none with this id"),
-            Some(quote) if quote.expires_at <= self.inner.now() => void("it has run out"),
-            Some(Quote { verdict: Some(Verdict::Declined), .. }) => void("the user said no to it"),
+            None => void(Void::Absent),
+            Some(quote) if quote.expires_at <= self.inner.now() => void(Void::RanOut),
+            Some(Quote { verdict: Some(Verdict::Declined), .. }) => void(Void::Declined),
             Some(Quote { verdict: Some(Verdict::Approved), .. }) => Ok(None),
             Some(quote) => Ok(Some(Question {
                 price: quote.total(),

@@ -12,7 +12,7 @@ use super::consent::{Consent, Question};
 use super::report::FileReport;
 use crate::audit::AuditError;
 use crate::files::{FileError, SavedFile};
-use crate::journal::{JobFailure, JobId, JournalError};
+use crate::journal::{JobFailure, JobId, JournalError, Void};
 use crate::layer::{ApiError, ApiErrorKind, CreativeUnits, InferenceId};
 
 /// A use case that did not reach its end.
@@ -209,7 +209,7 @@ pub enum RunError {
     #[error("the quote is void: {why}")]
     QuoteVoid {
         /// Why.
-        why: String,
+        why: Void,
     },
     /// There is no such job.
     #[error("there is no job `{asked}` in the journal")]
@@ -429,12 +429,16 @@ impl RunError {
                     Some(_) => NotCharged,
                     None => Unknown,
                 };
-                let next = if refused {
-                    "change the prompt: the service's content policy refused it"
-                } else {
-                    "call again to try once more, or take another model"
+                let next = match (refused, money) {
+                    (true, _) => "change the prompt: the service's content policy refused it",
+                    (false, Unknown) => {
+                        "Layer does not say whether it charged the failed run; \
+                         `get_workspace_info` shows the balance. Call again to buy another try, or \
+                         take another model"
+                    }
+                    (false, _) => "call again to try once more, or take another model",
                 };
-                ("run_failed", money, !refused, next.into())
+                ("run_failed", money, !refused && money == NotCharged, next.into())
             }
             Self::RunCancelled { .. } => (
                 "run_cancelled",
@@ -532,11 +536,22 @@ impl RunError {
                  start its training in the app, where they see what it costs"
                     .into(),
             ),
-            Self::QuoteVoid { .. } => (
+            Self::QuoteVoid { why } => (
                 "quote_void",
                 NotCharged,
                 false,
-                "call `quote` again with exactly the arguments of the purchase".into(),
+                match why {
+                    Void::Declined | Void::Contradicted => {
+                        "don't ask again. Take a cheaper model or a smaller `count`, or leave it"
+                            .into()
+                    }
+                    Void::UsedUp { job } => format!(
+                        "`get_job` with job_id `{job}` has what was bought. For another one call \
+                         `quote` again"
+                    ),
+                    Void::OtherCall => "make the call again, without the answer".into(),
+                    _ => "call `quote` again with exactly the arguments of the purchase".into(),
+                },
             ),
             Self::JobUnknown { .. } => (
                 "job_unknown",

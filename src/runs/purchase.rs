@@ -20,6 +20,7 @@ use crate::audit::Event;
 use crate::drill::{self, Step};
 use crate::journal::{
     Budgets, Job, JobId, JobState, NewJob, Objection, OverBudget, QuoteLine, Reservation, Terms,
+    Void,
 };
 use crate::layer::{ApiErrorKind, CreativeUnits, InferenceRequest, Order, Price, WorkspaceId};
 
@@ -302,8 +303,7 @@ impl Runs {
             return Err(RunError::Budget { which: "run", price: expected, spent, limit });
         }
         if offer.price.degraded && new.quote.is_some() {
-            let why = "Layer would not apply all of the style that was asked for".to_owned();
-            return Err(RunError::QuoteVoid { why });
+            return Err(RunError::QuoteVoid { why: Void::Degraded });
         }
         let mut terms = Terms { budgets: self.budgets(), needs_approval: false };
         let (journal, now) = (self.inner.journal().await?, self.inner.now());

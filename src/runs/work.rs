@@ -156,7 +156,12 @@ impl Worker {
             recorder.abort();
         }
         drill::reach(Step::BeforeClose);
-        let adjusted = adjusted(&job, &files);
+        let mut adjusted = adjusted(&job, &files);
+        if let Some(charged) = done.charged
+            && charged > job.expected()
+        {
+            adjusted.push(format!("price: {} were expected, {charged} charged", job.expected()));
+        }
         let mut tried = 0;
         loop {
             tried += 1;

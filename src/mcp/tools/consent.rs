@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Answer, Call, Entry, Handled, Hints, Toolset, data, parse, spec};
+use crate::journal::Void;
 use crate::layer::CreativeUnits;
 use crate::redact::clean_line;
 use crate::runs::{Consent, ErrorReport, Question, RunError, WaitSeconds, Wanted};
@@ -96,9 +97,7 @@ async fn heard(call: &Call<'_>, quote: &str, consent: Consent) -> Result<(), Run
             consent: Some(consent),
         }),
         // Their yes of before stands, but this call came with another answer.
-        None => Err(RunError::QuoteVoid {
-            why: "the user said yes to it before, but this answer is no yes".to_owned(),
-        }),
+        None => Err(RunError::QuoteVoid { why: Void::Contradicted }),
     }
 }
 
