@@ -101,6 +101,9 @@ pub struct Terms {
 #[derive(Clone, Debug)]
 pub struct Journal {
     pool: SqlitePool,
+    path: PathBuf,
+    /// Which file it was when it was opened.
+    identity: Option<(u64, u64)>,
 }
 
 impl Journal {
@@ -125,19 +128,22 @@ impl Journal {
                 Err(error) if error.is_busy() && tried < 20 => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                opened => return opened,
+                opened => {
+                    let (pool, identity) = (opened?, identity(path));
+                    return Ok(Self { pool, path: path.to_owned(), identity });
+                }
             }
         }
     }
 
-    async fn connect(options: SqliteConnectOptions) -> Result<Self, JournalError> {
+    async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, JournalError> {
         let pool = SqlitePoolOptions::new()
             .max_connections(2)
             .acquire_timeout(Duration::from_secs(15))
             .connect_with(options)
             .await?;
         schema::bring_up_to_date(&pool).await?;
-        Ok(Self { pool })
+        Ok(pool)
     }
 
     /// Writes down a purchase that is about to be made, holds it for its session, and checks its
@@ -150,6 +156,12 @@ impl Journal {
         terms: &Terms,
         now: Timestamp,
     ) -> Result<Reservation, JournalError> {
+        // What is written to a file that nobody finds any more is not recorded.
+        if identity(&self.path) != self.identity {
+            let gone = "it was moved, deleted or replaced since it was opened: restart the server";
+            let source = std::io::Error::other(gone);
+            return Err(JournalError::Open { path: self.path.clone(), source });
+        }
         let mut transaction = self.write().await?;
         if let Some(since) = same_since
             && let Some(same) = same_request(&mut transaction, &new.fingerprint, since).await?
@@ -385,6 +397,22 @@ async fn same_request(
     .fetch_optional(connection)
     .await?;
     row.as_ref().map(read_job).transpose()
+}
+
+/// The file at this path, by device and number.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let facts = std::fs::metadata(path).ok()?;
+        Some((facts.dev(), facts.ino()))
+    }
+    // An open file can't be taken away there.
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
 }
 
 /// Makes the file before SQLite does, so that it and its companions are never readable by others.

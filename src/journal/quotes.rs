@@ -143,6 +143,17 @@ impl Journal {
         objection(&mut connection, new, terms, now).await
     }
 
+    /// Ends a quote before its time.
+    pub async fn end_quote(&self, id: &str, now: Timestamp) -> Result<(), JournalError> {
+        sqlx::query("UPDATE quotes SET expires_at = ? WHERE id = ? AND expires_at > ?")
+            .bind(now.as_millisecond())
+            .bind(id)
+            .bind(now.as_millisecond())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Writes down what the user said. The first word counts: `false` when there was one already,
     /// the quote has run out, or there is none.
     pub async fn judge_quote(

@@ -182,7 +182,9 @@ impl Runs {
             Reservation::Existing(job) => {
                 return self.take_up(*job, &place, save_to, patience, progress).await;
             }
-            Reservation::Refused(objection) => return Err(objected(objection, &offer)),
+            Reservation::Refused(objection) => {
+                return Err(self.objected(objection, &offer, wanted.quote_id()).await);
+            }
         }
         let job = self.known_job(&id).await?;
         let mut waited = self.wait(&job, stage, patience.since(began), progress).await;
@@ -309,7 +311,7 @@ impl Runs {
         let (journal, now) = (self.inner.journal().await?, self.inner.now());
         let objection = journal.objection(new, &terms, now).await.map_err(RunError::journal)?;
         if let Some(objection) = objection {
-            return Err(objected(objection, offer));
+            return Err(self.objected(objection, offer, new.quote.as_deref()).await);
         }
         // Nobody is asked about what can't be paid.
         if !offer.price.sufficient {
@@ -331,6 +333,25 @@ impl Runs {
             }
         }
         Ok(terms)
+    }
+
+    /// What an objection of the journal's means. A quote whose price rose is over, whatever becomes
+    /// of the price.
+    async fn objected(&self, objection: Objection, offer: &Offer, quote: Option<&str>) -> RunError {
+        match objection {
+            Objection::OverBudget(OverBudget { which, limit, spent }) => {
+                RunError::Budget { which, price: offer.expected(), spent, limit }
+            }
+            Objection::QuoteVoid(why) => {
+                if let (Void::PriceRose { .. }, Some(quote)) = (&why, quote)
+                    && let Ok(journal) = self.inner.journal().await
+                    && let Err(error) = journal.end_quote(quote, self.inner.now()).await
+                {
+                    tracing::warn!(%error, "a quote whose price rose can't be ended");
+                }
+                RunError::QuoteVoid { why }
+            }
+        }
     }
 
     fn new_job(
@@ -450,15 +471,6 @@ impl Runs {
         });
         let reserved = piece.await.unwrap_or(Err(RunError::Internal { job: id }))?;
         Ok((reserved, stage))
-    }
-}
-
-fn objected(objection: Objection, offer: &Offer) -> RunError {
-    match objection {
-        Objection::OverBudget(OverBudget { which, limit, spent }) => {
-            RunError::Budget { which, price: offer.expected(), spent, limit }
-        }
-        Objection::QuoteVoid(why) => RunError::QuoteVoid { why },
     }
 }
 

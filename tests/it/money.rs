@@ -276,6 +276,19 @@ fn a_project_has_a_budget_whatever_folder_of_it_is_written_to() {
     assert_eq!(env.starts(), 2);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_server_whose_journal_is_taken_away_buys_nothing_more() {
+    let env = TestEnv::new();
+    let mut client = env.client();
+    client.call("create_asset", &picture("a lute"));
+    fs::rename(env.home().join("journal.db"), env.home().join("elsewhere.db")).unwrap();
+    let error = client.error("create_asset", &picture("a lyre"), "journal");
+    let error = error.says("not_charged", true);
+    assert!(error.message().contains("moved, deleted or replaced"), "{error:#?}");
+    assert_eq!(env.starts(), 1);
+}
+
 #[test]
 fn limits_can_be_set_by_flag() {
     let mut env = TestEnv::new();

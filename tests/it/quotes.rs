@@ -81,6 +81,9 @@ fn a_price_that_rose_is_asked_about_anew() {
     env.faults(&["estimate_rises"]);
     let error = client.error("create_asset", &bound_to(&call, &quote), "quote_void");
     assert!(error.message().contains("rose from 2 CU to 3 CU"), "{error:#?}");
+    // It is over, although the price falls again.
+    env.faults(&[]);
+    let _ = client.error("create_asset", &bound_to(&call, &quote), "quote_void");
     assert_eq!(env.starts(), 0);
 
     // Between the question and its answer.
@@ -96,6 +99,7 @@ fn a_price_that_rose_is_asked_about_anew() {
     assert_eq!(env.starts(), 0);
 
     // A price that fell holds.
+    env.faults(&["estimate_rises"]);
     let (mut client, quote) = released(&env, &call);
     env.faults(&[]);
     client.call("create_asset", &bound_to(&call, &quote));

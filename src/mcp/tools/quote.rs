@@ -177,6 +177,12 @@ async fn price(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, 
                 })
                 .collect();
             message = format!("{} calls. {message}", several.len());
+            if !quote.needs_confirmation && total > call.runs.limits().confirm_above {
+                message.push_str(
+                    " Each of them is below what needs the user's consent; tell them the total \
+                     before you begin.",
+                );
+            }
         }
     }
     data(&QuoteAnswer {
