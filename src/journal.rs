@@ -382,18 +382,21 @@ impl Journal {
     }
 }
 
+/// What is at no end is found for a day longer: nobody buys beside a run that is under way, or that
+/// may be.
 async fn same_request(
     connection: &mut SqliteConnection,
     fingerprint: &Fingerprint,
     since: Timestamp,
 ) -> Result<Option<Job>, JournalError> {
     let row = sqlx::query(
-        "SELECT * FROM jobs WHERE fingerprint = ? AND created_at >= ? AND \
-         state IN ('starting', 'running', 'finished', 'complete', 'unknown') \
+        "SELECT * FROM jobs WHERE fingerprint = ? AND ((state = 'complete' AND created_at >= ?) OR \
+         (state IN ('starting', 'running', 'finished', 'unknown') AND created_at >= ?)) \
          ORDER BY created_at DESC LIMIT 1",
     )
     .bind(fingerprint.as_str())
     .bind(since.as_millisecond())
+    .bind(since.as_millisecond() - 24 * 60 * 60 * 1_000)
     .fetch_optional(connection)
     .await?;
     row.as_ref().map(read_job).transpose()

@@ -107,7 +107,9 @@ fn is_like(run: &PastRun, request: &InferenceRequest, since: Timestamp, until: T
 pub(super) fn still_unknown(job: &Job, search: &Search) -> RunError {
     let mut failure = job.failure.clone().unwrap_or_default();
     let told = match search {
-        Search::Unclear(0) => "Layer lists no such run".to_owned(),
+        Search::Unclear(0) => {
+            "Layer lists no such run of that time, by this machine's clock".to_owned()
+        }
         Search::Unclear(count) => format!("Layer lists {count} runs like it"),
         Search::NotLooked | Search::Adopted(_) => String::new(),
     };

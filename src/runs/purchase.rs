@@ -343,11 +343,11 @@ impl Runs {
                 RunError::Budget { which, price: offer.expected(), spent, limit }
             }
             Objection::QuoteVoid(why) => {
-                if let (Void::PriceRose { .. }, Some(quote)) = (&why, quote)
+                if let (Void::PriceRose { .. } | Void::RanOut, Some(quote)) = (&why, quote)
                     && let Ok(journal) = self.inner.journal().await
-                    && let Err(error) = journal.end_quote(quote, self.inner.now()).await
+                    && let Err(error) = journal.end_quote(quote).await
                 {
-                    tracing::warn!(%error, "a quote whose price rose can't be ended");
+                    tracing::warn!(%error, "a quote can't be ended");
                 }
                 RunError::QuoteVoid { why }
             }

@@ -318,10 +318,18 @@ fn an_answer_says_whether_something_was_bought() {
     assert_eq!(again.0["purchase"], "same_job_fetched_again", "{again:#?}");
     assert_eq!(again.path(), first.path());
     assert_eq!(env.starts(), 1);
-    // A window of its own: nothing is remembered.
+    // A window of its own: nothing that is done is remembered.
     env.set("LAYER_SAME_REQUEST_HOURS", "0");
     assert_eq!(asked(&env).0["purchase"], "new");
     assert_eq!(env.starts(), 2);
+    // But nobody buys beside what may be under way.
+    env.faults(&["start_dropped"]);
+    let other = picture("another anvil");
+    for _ in 0..2 {
+        let _ = env.call("create_asset", &other).error("start_unanswered");
+        env.faults(&[]);
+    }
+    assert_eq!(env.starts(), 3);
 }
 
 #[test]
