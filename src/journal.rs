@@ -382,7 +382,7 @@ impl Journal {
     }
 }
 
-/// What is at no end is found for a day longer: nobody buys beside a run that is under way, or that
+/// What is at no end is found however old it is: nobody buys beside a run that is under way, or that
 /// may be.
 async fn same_request(
     connection: &mut SqliteConnection,
@@ -391,12 +391,11 @@ async fn same_request(
 ) -> Result<Option<Job>, JournalError> {
     let row = sqlx::query(
         "SELECT * FROM jobs WHERE fingerprint = ? AND ((state = 'complete' AND created_at >= ?) OR \
-         (state IN ('starting', 'running', 'finished', 'unknown') AND created_at >= ?)) \
+         state IN ('starting', 'running', 'finished', 'unknown')) \
          ORDER BY created_at DESC LIMIT 1",
     )
     .bind(fingerprint.as_str())
     .bind(since.as_millisecond())
-    .bind(since.as_millisecond() - 24 * 60 * 60 * 1_000)
     .fetch_optional(connection)
     .await?;
     row.as_ref().map(read_job).transpose()

@@ -70,11 +70,17 @@ pub(super) async fn call(
         // Who sits at the terminal can say yes here and now.
         match &answer {
             Ok(Answer::Error(report)) if !arguments.contains_key("quote_id") => {
-                let Some(quote) = &report.quote_id else { break answer };
-                if !bar.suspend(|| terminal.can_ask()) || !agreed(&runs, quote, terminal).await {
+                let Some(quote) = report.quote_id.clone() else { break answer };
+                if !terminal.can_ask() {
                     break answer;
                 }
-                arguments.insert("quote_id".to_owned(), quote.as_str().into());
+                bar.finish_and_clear();
+                match ask(&runs, &quote, terminal).await {
+                    Ok(()) => arguments.insert("quote_id".to_owned(), quote.into()),
+                    Err(None) => break answer,
+                    Err(Some(error)) => break Ok(Answer::Error(Box::new(error.report()))),
+                };
+                bar.reset();
             }
             _ => break answer,
         }
@@ -102,16 +108,23 @@ pub(super) async fn call(
     }
 }
 
-/// Asks the person at the terminal about a price, and writes down a yes.
-async fn agreed(runs: &Runs, quote: &str, terminal: &mut Terminal) -> bool {
-    let Ok(Some(question)) = runs.question(quote).await else { return false };
+/// Asks the person at the terminal about a price, and writes down what they say. An error without
+/// words when there was no answer.
+async fn ask(runs: &Runs, quote: &str, terminal: &mut Terminal) -> Result<(), Option<RunError>> {
+    let Some(question) = runs.question(quote).await.map_err(Some)? else { return Ok(()) };
     let asked = format!("Spend {} at Layer.ai? It is for: {}", question.price, question.what);
-    let said = match terminal.confirm(&asked, false) {
-        Ok(true) => Consent::Given,
-        Ok(false) => Consent::Declined,
-        Err(_) => return false,
-    };
-    runs.hear(quote, said, "terminal").await.is_ok() && said == Consent::Given
+    // What was typed before the price was seen is no answer to it.
+    terminal.forget_typed_ahead();
+    let said = terminal.confirm(&asked, false).map_err(|_| None)?;
+    let consent = if said { Consent::Given } else { Consent::Declined };
+    runs.hear(quote, consent, "terminal").await.map_err(Some)?;
+    match consent {
+        Consent::Given => Ok(()),
+        consent => Err(Some(RunError::ConfirmationNeeded {
+            question: Box::new(question),
+            consent: Some(consent),
+        })),
+    }
 }
 
 /// Tells of an error outside of a tool, with what to do about it.

@@ -159,6 +159,16 @@ impl Terminal {
         }
     }
 
+    /// Throws away what was typed before it was asked for.
+    pub fn forget_typed_ahead(&self) {
+        #[cfg(unix)]
+        {
+            use rustix::termios::{QueueSelector, tcflush};
+            // Where that can't be done there is no terminal.
+            let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+        }
+    }
+
     /// Whether a person can be asked: standard input and standard error are a terminal.
     pub fn can_ask(&self) -> bool {
         match self.input {

@@ -151,11 +151,13 @@ impl Runs {
     }
 }
 
-/// "2 with FLUX.1: a knight", safe to show to the user.
+/// `2 × FLUX.1, "a knight"`, safe to show to the user.
 fn what(wanted: &Wanted, name: &str) -> String {
     let times = match wanted.count() {
         1 => String::new(),
         count => format!("{count} × "),
     };
-    format!("{times}{}: {}", clean_line(name, 60), clean_line(wanted.title(), 160))
+    // In quotes that it can't close: a prompt is somebody else's words beside the price.
+    let title = clean_line(wanted.title(), 160).replace(['"', '“', '”', '„', '«', '»'], "'");
+    format!("{times}{}, \"{title}\"", clean_line(name, 60))
 }

@@ -231,3 +231,21 @@ fn whoever_stops_at_a_question_changes_nothing() {
     let status = env.run(&["credentials", "status"]);
     assert_eq!(status.code, Some(0), "{status:#?}");
 }
+
+#[test]
+fn a_dear_call_asks_the_person_at_the_terminal() {
+    let mut env = TestEnv::new();
+    env.set("TERM", "xterm").set("LAYER_CONFIRM_ABOVE_CU", "1.5");
+    let call = ["call", "create_asset", r#"{"prompt": "a cup", "width": 64, "height": 64}"#];
+    let mut person = Person::runs(&env, &call);
+    // What was typed before the price was seen says nothing.
+    person.types("y\r").waits_for("Spend 2 CU at Layer.ai?").waits_for("[y/N]").types("n\r");
+    let (code, screen) = person.sees_the_end();
+    assert_eq!((code, env.starts()), (Some(1), 0), "{screen}");
+    assert!(screen.contains("said no to 2 CU"), "{screen}");
+
+    let mut person = Person::runs(&env, &call);
+    person.waits_for("[y/N]").types("y\r");
+    let (code, screen) = person.sees_the_end();
+    assert_eq!((code, env.starts()), (Some(0), 1), "{screen}");
+}
