@@ -41,7 +41,7 @@ for path, text in sources.items():
     if (path.parent / path.stem).name == "tests" or "sandbox" in path.parts:
         continue
     codes |= set(re.findall(r'\bcode: "([a-z_]+)"', text))
-    if path.name == "error.rs":
+    if path.name in ("error.rs", "upstream.rs"):
         # The arms of `fn code`, and the tuples of `fn verdict` and `fn of_api`.
         for body in re.findall(r"fn code\(.*?\n    }\n", text, re.S):
             codes |= set(re.findall(r'=> "([a-z_]+)"', body))
