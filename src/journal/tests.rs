@@ -204,6 +204,23 @@ async fn jobs_are_found_by_their_words() {
 }
 
 #[tokio::test]
+async fn only_who_holds_a_start_may_send_it() {
+    let (_folder, journal) = journal().await;
+    let new = new_job("a knight", 1.0);
+    journal.reserve(&new, None, &Terms::default(), now()).await.unwrap();
+    let job = journal.job(&new.id).await.unwrap().unwrap();
+    // Its process slept, and another took the entry over.
+    let later = now() + jiff::SignedDuration::from_secs(60);
+    assert!(journal.hold(&new.id, "s2", later).await.unwrap());
+    assert_eq!(journal.turn(&job, Pace::default(), later).await.unwrap(), Turn::Gone);
+    assert!(journal.job(&new.id).await.unwrap().unwrap().is_queued());
+    journal.release(&new.id, "s2").await.unwrap();
+    assert!(journal.hold(&new.id, "s1", later).await.unwrap());
+    assert_eq!(journal.turn(&job, Pace::default(), later).await.unwrap(), Turn::Now);
+    assert_eq!(journal.turn(&job, Pace::default(), later).await.unwrap(), Turn::Gone, "once");
+}
+
+#[tokio::test]
 async fn a_lease_keeps_others_out_until_it_runs_out() {
     let (_folder, journal) = journal().await;
     let job = new_job("a knight", 1.0);

@@ -65,9 +65,11 @@ impl Journal {
         }
         drop(reader);
         let mut transaction = self.write().await?;
-        let waits = format!("SELECT count(*) FROM jobs WHERE id = ? AND {WAITS}");
+        // Whoever lost its lease sends nothing: somebody else decides about the entry.
+        let waits = format!("SELECT count(*) FROM jobs WHERE id = ? AND holder = ? AND {WAITS}");
         let waits: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(waits))
             .bind(id.as_str())
+            .bind(&job.new.session)
             .fetch_one(&mut *transaction)
             .await?;
         if waits == 0 {
@@ -151,9 +153,7 @@ impl Journal {
         .await?;
         Ok(done.rows_affected() == 1)
     }
-}
 
-impl Journal {
     /// Closes the entries of all starts of a process that ends: they never leave.
     pub async fn never_sent_of(
         &self,

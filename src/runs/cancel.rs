@@ -58,8 +58,8 @@ impl Runs {
         if stopped.state == JobState::Cancelled
             && money == Money::Unknown
             && let (Some(before), Some(after)) = (before, available().await)
-            // What was set aside for it can be spent again.
-            && after.minus(before) >= job.new.estimated
+            // Just what was set aside for it can be spent again. More or less may be another's.
+            && after.minus(before) == job.new.estimated
             && job.new.estimated > CreativeUnits::ZERO
         {
             money = Money::NotCharged;
