@@ -27,7 +27,7 @@ use crate::audit::{AuditTrail, Event};
 use crate::config::{Config, Flags, LimitFlags, Surroundings};
 use crate::credentials::{CredentialStore, Credentials, StoreError, UnlockOptions};
 use crate::log;
-use crate::mcp::{Offered, Tools, Toolset, Waiting};
+use crate::mcp::{Offered, Tools, Toolset};
 use crate::redact::{Redactor, cut_foreign_keys};
 use crate::runs::{Runs, RunsSettings, SetupProblem};
 use crate::sandbox::{Fault, FaultSpec};
@@ -373,8 +373,7 @@ fn offered(process: &Process) -> Offered {
 }
 
 fn tools(process: &Process, json: bool, terminal: &mut Terminal) -> ExitCode {
-    let tools =
-        Tools::new(runs(process), Waiting::Never, &offered(process), process.redactor.clone());
+    let tools = Tools::new(runs(process), &offered(process), process.redactor.clone());
     let shown = if json {
         let list: Vec<serde_json::Value> = tools
             .specs()
@@ -395,8 +394,8 @@ fn tools(process: &Process, json: bool, terminal: &mut Terminal) -> ExitCode {
                 if let (Some(tool), Some(output)) = (tool.as_object_mut(), spec.output.as_deref()) {
                     tool.insert("outputSchema".to_owned(), output.clone().into());
                 }
-                if let (Some(tool), Some(meta)) = (tool.as_object_mut(), spec.meta()) {
-                    tool.insert("_meta".to_owned(), meta.into());
+                if let Some(tool) = tool.as_object_mut() {
+                    tool.insert("_meta".to_owned(), spec.meta().into());
                 }
                 tool
             })

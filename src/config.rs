@@ -3,6 +3,7 @@
 //! A wrong setting never keeps the server from starting. It is kept as a [`Problem`], and each
 //! call that needs Layer then says what is wrong and how to mend it.
 
+mod answers;
 mod file;
 mod limits;
 mod profile;
@@ -86,6 +87,8 @@ pub mod names {
     pub const RUNS_AT_ONCE: &str = "LAYER_RUNS_AT_ONCE";
     /// The longest that one call blocks.
     pub const MAX_WAIT: &str = "LAYER_MAX_WAIT_SECONDS";
+    /// `off`: no pictures in answers.
+    pub const PREVIEWS: &str = "LAYER_PREVIEWS";
     /// Which of several stored tokens is used.
     pub const PROFILE: &str = "LAYER_MCP_PROFILE";
     /// How many days the audit trail is kept.
@@ -177,8 +180,10 @@ pub struct Config {
     pub same_request: Duration,
     /// How fast starts may leave.
     pub pace: Pace,
-    /// The longest that one call blocks.
-    pub max_wait: Duration,
+    /// The longest that one call blocks; `None` leaves it to what the client waits for.
+    pub max_wait: Option<Duration>,
+    /// Whether answers may have pictures.
+    pub pictures: bool,
     /// How many days the audit trail is kept.
     pub audit_days: u32,
     /// The log's filter.
@@ -191,8 +196,6 @@ pub struct Config {
     pub unfilled: Vec<String>,
 }
 
-/// The longest that a call blocks unless the user says otherwise: clients give up at 60 seconds.
-const MAX_WAIT: Duration = Duration::from_secs(45);
 const AUDIT_DAYS: u32 = 30;
 
 impl Config {
@@ -275,6 +278,7 @@ impl Config {
             same_request,
             pace,
             max_wait: reader.max_wait(file.max_wait_seconds),
+            pictures: reader.pictures(file.previews),
             audit_days: reader.audit_days(file.audit_days),
             log: reader.text(names::LOG, file.log).unwrap_or_else(|| "info".to_owned()),
             home,
@@ -482,23 +486,6 @@ impl Reader<'_> {
         }
     }
 
-    fn max_wait(&mut self, file: Option<f64>) -> Duration {
-        let seconds = match self.text(names::MAX_WAIT, None) {
-            Some(text) => text.parse::<f64>().ok(),
-            None => match file {
-                Some(seconds) => Some(seconds),
-                None => return MAX_WAIT,
-            },
-        };
-        match seconds {
-            Some(seconds) if (0.0..=3_600.0).contains(&seconds) => Duration::from_secs_f64(seconds),
-            _ => {
-                self.problem(names::MAX_WAIT, "it must be a number of seconds from 0 to 3600");
-                MAX_WAIT
-            }
-        }
-    }
-
     fn home(&mut self, flags: &Flags) -> PathBuf {
         if let Some(home) = &flags.home
             && let Some(home) = self.absolute("--home", home)
@@ -672,7 +659,7 @@ mod tests {
         assert_eq!(config.problems, []);
         assert_eq!(config.home, home.path().join(".layer-mcp"));
         assert_eq!(config.api_base.origin(), ApiBase::DEFAULT);
-        assert_eq!(config.max_wait, Duration::from_secs(45));
+        assert_eq!((config.max_wait, config.pictures), (None, true));
         assert_eq!(config.limits.confirm_above.to_string(), "20 CU");
         assert_eq!(config.output_dir, Some(home.path().join("Pictures/Layer")));
         assert!(config.reference_hosts.is_empty());
@@ -686,7 +673,7 @@ mod tests {
         let flags = Flags { output_dir: Some("/flag".into()), ..Flags::default() };
         let (_home, config) = load(&variables, toml, &flags);
         assert_eq!(config.output_dir, Some("/flag".into()));
-        assert_eq!(config.max_wait, Duration::from_secs(20));
+        assert_eq!(config.max_wait, Some(Duration::from_secs(20)));
         assert_eq!(config.limits.day.unwrap().to_string(), "5.5 CU");
         let (_home, config) = load(&variables, toml, &Flags::default());
         assert_eq!(config.output_dir, Some("/env".into()));

@@ -36,6 +36,7 @@ pub use references::Uploaded;
 pub use report::{FileReport, JobReport, JobStatus, Purchase};
 pub use request::{AssetRequest, Count, Limit, Pixels, Prompt, Seconds, Seed, WaitSeconds};
 pub use spend::{BudgetStand, BudgetStands, Grouping, Ledger, LedgerRow, NO_FILE, Sums};
+pub use view::AssetContent;
 pub use wait::{Patience, Progress, ProgressSink};
 pub use workflows::WorkflowWish;
 
@@ -400,7 +401,11 @@ impl Runs {
         Ok(JobReport::new(&job, format!("{message} {more}").trim_end().to_owned()))
     }
 
-    async fn known_job(&self, id: &JobId) -> Result<Job, RunError> {
+    /// A job as the journal has it.
+    ///
+    /// # Errors
+    /// [`RunError::JobUnknown`]; [`RunError::Journal`] when the journal can't be read.
+    pub async fn known_job(&self, id: &JobId) -> Result<Job, RunError> {
         let journal = self.inner.journal().await?;
         let job = journal.job(id).await.map_err(RunError::journal)?;
         job.ok_or_else(|| RunError::JobUnknown { asked: id.to_string() })
