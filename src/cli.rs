@@ -230,7 +230,8 @@ pub fn run() -> ExitCode {
         };
     let passed_on = proof::passed_on(&around.all_env).into();
     let toolsets = toolsets.map_or_else(|| [Toolset::Default].into(), Arc::from);
-    let process = Process { config, redactor, audit, toolsets, passed_on };
+    let user_home = around.user_home.clone();
+    let process = Process { config, redactor, audit, toolsets, passed_on, user_home };
     let code = match command {
         Command::Serve => runtime.block_on(serve::serve(process)),
         Command::Call { tool, arguments, no_wait } => runtime.block_on(call::call(
@@ -252,8 +253,7 @@ pub fn run() -> ExitCode {
             credentials::run(&process, command, &runtime, &mut terminal)
         }
         Command::Doctor(arguments) => {
-            let user_home = around.user_home.clone();
-            doctor::run(&process, &arguments, &runtime, user_home, &mut terminal)
+            doctor::run(&process, &arguments, &runtime, &mut terminal)
         }
         Command::Audit(arguments) => audit::run(&process, &arguments, &mut terminal),
         Command::Sandbox { list_faults: true, .. } => list_faults(&mut terminal),
@@ -291,6 +291,7 @@ struct Process {
     toolsets: Arc<[Toolset]>,
     /// Variables that a server would have if a client started it.
     passed_on: Arc<[(OsString, OsString)]>,
+    user_home: Option<PathBuf>,
 }
 
 impl Process {
@@ -336,6 +337,10 @@ fn runs(process: &Process) -> Runs {
         journal: config.journal(),
         output_dir: config.output_dir.clone().ok_or_else(nowhere),
         project: config.project(),
+        roots: config.output_dir_open.then(|| -> crate::runs::PlaceOfRoot {
+            let user_home = process.user_home.clone();
+            Box::new(move |root| Config::place_of(root, user_home.as_deref()))
+        }),
         limits: config.limits.clone(),
         pace: config.pace,
         same_request: config.same_request,

@@ -174,6 +174,9 @@ pub struct Config {
     pub unlock: UnlockOptions,
     /// Where assets may be written; `None` when nothing named or guessed will do.
     pub output_dir: Option<PathBuf>,
+    /// Nobody named it, and there is no project around the working directory: a client that knows
+    /// the project's folder may name it.
+    pub output_dir_open: bool,
     /// The user's limits.
     pub limits: Limits,
     /// How long the same request is answered with the same job.
@@ -250,6 +253,8 @@ impl Config {
                 false
             }
         };
+        let (output_dir, output_dir_open) =
+            reader.output_dir(flags, project.output_dir.or(file.output_dir));
         Self {
             sandbox: flags.sandbox,
             sandbox_speed: reader.speed(),
@@ -271,7 +276,8 @@ impl Config {
             workspace: reader.parse(names::WORKSPACE, workspace),
             credentials_from_env,
             unlock: UnlockOptions { device_key, password },
-            output_dir: reader.output_dir(flags, project.output_dir.or(file.output_dir)),
+            output_dir,
+            output_dir_open,
             limits,
             project_home,
             profile,
@@ -310,13 +316,25 @@ impl Config {
     /// The project that assets are made for: the repository around the output folder, or that
     /// folder, by its real name so that no link makes another project of it.
     pub fn project(&self) -> Option<PathBuf> {
-        let folder = self.output_dir.as_deref()?;
+        Self::project_of(self.output_dir.as_deref()?)
+    }
+
+    /// The project that assets in this folder are made for.
+    fn project_of(folder: &Path) -> Option<PathBuf> {
         let there = folder.ancestors().find(|above| above.exists())?;
         let rest = folder.strip_prefix(there).ok()?;
         // Nothing joined would still add a slash, and make another name.
         let real = rest.iter().fold(there.canonicalize().ok()?, |real, part| real.join(part));
         let repository = real.ancestors().find(|above| above.join(".git").exists());
         Some(repository.unwrap_or(&real).to_owned())
+    }
+
+    /// The output folder and its project when a client works in `root`; `None` where no project can
+    /// be: the root of a disk, and the user's home with all that is above it.
+    pub fn place_of(root: &Path, user_home: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
+        let root = root.canonicalize().ok().filter(|root| root.is_dir())?;
+        let project = Self::project_of(&root)?;
+        project::can_be_project(&root, user_home).then_some((root, project))
     }
 
     /// The journal's file. The sandbox has one of its own: it spends nothing real.
@@ -606,12 +624,13 @@ impl Reader<'_> {
 
     /// The named folder, else the repository around the working directory, else the user's
     /// pictures.
-    fn output_dir(&mut self, flags: &Flags, file: Option<String>) -> Option<PathBuf> {
+    /// The output folder, and whether it is nobody's choice.
+    fn output_dir(&mut self, flags: &Flags, file: Option<String>) -> (Option<PathBuf>, bool) {
         if let Some(named) = &flags.output_dir {
-            return self.absolute("--output-dir", named);
+            return (self.absolute("--output-dir", named), false);
         }
         if let Some(named) = self.path(names::OUTPUT_DIR, file) {
-            return Some(named);
+            return (Some(named), false);
         }
         let repository = self.around.cwd.as_deref().and_then(|cwd| {
             cwd.ancestors()
@@ -619,9 +638,9 @@ impl Reader<'_> {
                 .find(|folder| folder.join(".git").exists())
         });
         match (repository, &self.around.user_home) {
-            (Some(repository), _) => Some(repository.to_owned()),
-            (None, Some(home)) => Some(home.join("Pictures").join("Layer")),
-            (None, None) => None,
+            (Some(repository), _) => (Some(repository.to_owned()), false),
+            (None, Some(home)) => (Some(home.join("Pictures").join("Layer")), true),
+            (None, None) => (None, true),
         }
     }
 }

@@ -34,6 +34,7 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
+use tokio::sync::OnceCell;
 
 use crate::files::PreviewLimits;
 use crate::runs::RunError;
@@ -77,12 +78,16 @@ pub struct Server {
     listed: Vec<Tool>,
     consents: Consents,
     settings: ServerSettings,
+    /// The client was asked for its roots.
+    asked_for_roots: OnceCell<()>,
 }
 
 /// A question to the user stays open for so long at least.
 const SHORTEST_QUESTION: Duration = Duration::from_secs(15);
 /// So much of a call's time is kept for what comes after a yes.
 const FOR_THE_START: Duration = Duration::from_secs(10);
+/// So long a client may take to name its roots.
+const FOR_ROOTS: Duration = Duration::from_secs(2);
 /// Lists that never change while the process lives.
 const LIST_IS_FRESH_MS: u64 = 3_600_000;
 
@@ -93,7 +98,8 @@ impl Server {
     /// Puts the tools behind the protocol.
     pub fn new(tools: Arc<Tools>, settings: ServerSettings) -> Self {
         let listed = tools.specs().map(tool).collect();
-        Self { tools, listed, consents: Consents::new(), settings }
+        let (consents, asked_for_roots) = (Consents::new(), OnceCell::new());
+        Self { tools, listed, consents, settings, asked_for_roots }
     }
 
     fn implementation() -> Implementation {
@@ -116,6 +122,29 @@ impl Server {
     fn makes_tasks(&self, context: &RequestContext<RoleServer>) -> bool {
         let capabilities = context.client_capabilities();
         self.tools.can_spend() && capabilities.is_some_and(|client| client.supports_tasks())
+    }
+
+    /// Asks an older client for its roots, once, when nothing else says where assets go. The newest
+    /// revision has no such question.
+    #[expect(deprecated, reason = "older clients tell the project's folder in no other way")]
+    async fn settle_output_dir(&self, context: &RequestContext<RoleServer>) {
+        let runs = self.tools.runs();
+        let newest = context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
+        let has_roots = context.client_capabilities().is_some_and(|it| it.roots.is_some());
+        if newest || !has_roots || !runs.wants_root() {
+            return;
+        }
+        let ask = async {
+            let asked = tokio::time::timeout(FOR_ROOTS, context.peer.list_roots()).await;
+            let Ok(Ok(listed)) = asked else { return };
+            for root in listed.roots {
+                let folder = url::Url::parse(&root.uri).ok().and_then(|it| it.to_file_path().ok());
+                if folder.is_some_and(|folder| runs.take_root(&folder)) {
+                    return;
+                }
+            }
+        };
+        self.asked_for_roots.get_or_init(|| ask).await;
     }
 
     /// The answer of a list that has one page.
@@ -254,6 +283,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let profile = Self::recipient(&context).profile;
+        self.settle_output_dir(&context).await;
         let read = resources::read(&self.tools, &request.uri, self.picture(profile)).await?;
         Ok(read.with_ttl_ms(resources::FRESH_MS).with_cache_scope(CacheScope::Private).into())
     }
@@ -261,8 +291,9 @@ impl ServerHandler for Server {
     async fn complete(
         &self,
         request: CompleteRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
+        self.settle_output_dir(&context).await;
         completion::complete(self.tools.runs(), &request).await.map(CompleteResult::new)
     }
 
@@ -297,6 +328,7 @@ impl ServerHandler for Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let recipient = Self::recipient(&context);
         let profile = recipient.profile;
+        self.settle_output_dir(&context).await;
         let arguments = request.arguments.unwrap_or_default();
         let (sink, forward) = progress::channel(&context);
         let binding = consent::binding(&request.name, &arguments);

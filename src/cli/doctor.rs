@@ -6,7 +6,6 @@ mod files;
 mod online;
 mod system;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -83,7 +82,6 @@ pub(super) fn run(
     process: &Process,
     arguments: &DoctorArguments,
     runtime: &Runtime,
-    user_home: Option<PathBuf>,
     terminal: &mut Terminal,
 ) -> ExitCode {
     let Process { config, redactor, .. } = process;
@@ -100,7 +98,7 @@ pub(super) fn run(
     checks.push(files::output_folder(config));
     checks.push(system::network(config));
     checks.push(system::process());
-    checks.extend(user_home.map(|home| system::clients(&home)));
+    checks.extend(process.user_home.as_deref().map(system::clients));
     if arguments.online {
         checks.extend(runtime.block_on(online::checks(process)));
     }
