@@ -252,9 +252,7 @@ pub fn run() -> ExitCode {
         Command::Credentials(command) => {
             credentials::run(&process, command, &runtime, &mut terminal)
         }
-        Command::Doctor(arguments) => {
-            doctor::run(&process, &arguments, &runtime, &mut terminal)
-        }
+        Command::Doctor(arguments) => doctor::run(&process, &arguments, &runtime, &mut terminal),
         Command::Audit(arguments) => audit::run(&process, &arguments, &mut terminal),
         Command::Sandbox { list_faults: true, .. } => list_faults(&mut terminal),
         Command::Sandbox { port, fault, state_dir, .. } => {

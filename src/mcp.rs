@@ -9,6 +9,7 @@ mod completion;
 mod consent;
 mod progress;
 mod prompts;
+pub mod rehearsal;
 mod resources;
 mod schema;
 pub mod stdio;
@@ -129,7 +130,8 @@ impl Server {
     #[expect(deprecated, reason = "older clients tell the project's folder in no other way")]
     async fn settle_output_dir(&self, context: &RequestContext<RoleServer>) {
         let runs = self.tools.runs();
-        let newest = context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
+        let newest =
+            context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
         let has_roots = context.client_capabilities().is_some_and(|it| it.roots.is_some());
         if newest || !has_roots || !runs.wants_root() {
             return;

@@ -2,6 +2,7 @@
 //!
 //! Gathers facts and judges them; changes nothing but permissions, and those only with `--fix`.
 
+mod client;
 mod files;
 mod online;
 mod system;
@@ -31,6 +32,10 @@ pub(super) struct DoctorArguments {
     /// Take back permissions that others have on files in the home
     #[arg(long)]
     fix: bool,
+    /// Show how this client is served and why, and try it with a picture: `claude-code`, `codex`,
+    /// what a client calls itself, or `NAME@VERSION`
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["online", "fix"])]
+    client: Option<String>,
 }
 
 /// The outcome of one check.
@@ -85,6 +90,9 @@ pub(super) fn run(
     terminal: &mut Terminal,
 ) -> ExitCode {
     let Process { config, redactor, .. } = process;
+    if let Some(client) = &arguments.client {
+        return runtime.block_on(client::run(process, client, arguments.json, terminal));
+    }
     let mut checks = vec![settings(config)];
     checks.extend(files::permissions(config, arguments.fix));
     checks.extend(store(process));

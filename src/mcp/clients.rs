@@ -363,6 +363,17 @@ impl ClientProfile {
         PROFILES.iter().filter(named).find(new_enough).unwrap_or(&CAREFUL)
     }
 
+    /// What the client calls itself; `name` for those that nothing is known of.
+    pub fn calls_itself(&self, name: &str) -> String {
+        self.known_as.first().map_or_else(|| name.to_owned(), |known| (*known).to_owned())
+    }
+
+    /// A version that the row is for.
+    pub fn first_version(&self) -> String {
+        let [major, minor, patch] = self.since.unwrap_or_default();
+        format!("{major}.{minor}.{patch}")
+    }
+
     /// Whether an answer to this client may have resource links.
     pub(super) fn takes_links(&self, version: Option<&ProtocolVersion>) -> bool {
         // Older clients fail on a kind of content that they don't know.
