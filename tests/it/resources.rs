@@ -74,13 +74,13 @@ fn a_large_picture_comes_as_a_small_copy_and_a_large_file_as_its_facts() {
     let place = Place::new();
     let mut client = place.connect();
     let big =
-        client.data("create_asset", json!({ "prompt": "a map", "width": 2048, "height": 2048 }));
+        client.data("create_asset", json!({ "prompt": "a map", "width": 3072, "height": 3072 }));
     assert!(big["files"][0]["bytes"].as_u64().unwrap() > 500_000, "{big}");
     let contents =
         read(&mut client, &format!("layer://assets/{}/1", big["job_id"].as_str().unwrap()));
     let bytes = STANDARD.decode(contents[0]["blob"].as_str().unwrap()).unwrap();
     assert!(bytes.len() <= 100_000, "{}", bytes.len());
-    assert!(contents[1]["text"].as_str().unwrap().contains("\"width\":2048"));
+    assert!(contents[1]["text"].as_str().unwrap().contains("\"width\":3072"));
 
     let song = json!({ "prompt": "a march", "use_case": "music", "duration_seconds": 30 });
     let song = client.data("create_asset", song);
@@ -161,7 +161,7 @@ fn every_template_is_completed_and_read() {
 
 #[test]
 fn the_list_goes_on_over_pages() {
-    let place = Place::new().with("LAYER_STARTS_PER_MINUTE", "1000");
+    let place = Place::at_speed("4800").with("LAYER_STARTS_PER_MINUTE", "100000");
     let mut client = place.connect();
     let count = 53;
     let ids: Vec<i64> = (0..count)

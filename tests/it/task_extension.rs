@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, Place, Revision, eventually};
+use crate::client::{Client, Place, Revision, error, eventually};
+use crate::support::TestEnv;
 
 fn able() -> Value {
     json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } })
@@ -103,8 +104,9 @@ fn no_task_is_no_task() {
 
 #[test]
 fn an_error_comes_at_once_and_a_cancelled_task_says_so() {
-    let place = Place::at_speed("1");
-    let mut client = follower(&place);
+    let env = TestEnv::with(&["run_never_ends", "cancel_supported"]);
+    let mut client = Client::new(env.command(&["serve"])).able_to(able());
+    client.shake_hands(Revision::V2026_07_28);
     let refused = json!({ "prompt": "a knight", "save_to": "../knight.png" });
     assert_eq!(client.error("create_asset", refused)["code"], "path_refused");
     let task = begun(&mut client, "a knight");
@@ -112,4 +114,15 @@ fn an_error_comes_at_once_and_a_cancelled_task_says_so() {
     assert_eq!(acknowledged["resultType"], "complete", "{acknowledged}");
     assert_eq!(ended(&mut client, &task)["status"], "cancelled");
     client.request("tasks/update", json!({ "taskId": task["taskId"], "inputResponses": {} }));
+}
+
+#[test]
+fn a_task_that_failed_ends_with_the_error_that_a_call_would_have() {
+    let env = TestEnv::with(&["run_fails"]);
+    let mut client = Client::new(env.command(&["serve"])).able_to(able());
+    client.shake_hands(Revision::V2026_07_28);
+    let task = begun(&mut client, "a knight");
+    let ended = ended(&mut client, &task);
+    assert_eq!(ended["status"], "completed", "{ended}");
+    assert_eq!(error(&ended["result"])["code"], "run_failed", "{ended}");
 }

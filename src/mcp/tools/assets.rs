@@ -74,7 +74,7 @@ pub(super) struct CreateAssetArgs {
     prompt: Prompt,
     /// Picks the model if `model` is absent.
     use_case: Option<Creation>,
-    /// Id or name from list_models.
+    /// Id or name (list_models).
     model: Option<String>,
     /// Pixels.
     width: Option<Pixels>,
@@ -106,7 +106,7 @@ pub(super) struct CreateAssetArgs {
     references: Option<Vec<String>>,
     /// File or folder, e.g. assets/knight.png.
     save_to: Option<String>,
-    /// Longest wait; the job goes on.
+    /// Longest; the job goes on.
     wait_seconds: Option<WaitSeconds>,
     /// Buys the same again; never to retry.
     #[serde(default)]
