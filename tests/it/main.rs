@@ -34,6 +34,7 @@ mod schemas;
 mod stdio;
 mod supply;
 mod support;
+mod tasks;
 mod tidy;
 mod tls;
 #[cfg(target_os = "linux")]
