@@ -39,6 +39,7 @@ mod stdio;
 mod supply;
 mod support;
 mod task_extension;
+mod tasks;
 mod tidy;
 mod tls;
 #[cfg(target_os = "linux")]
