@@ -65,6 +65,21 @@ fn a_picture_is_as_large_as_the_client_takes_it() {
 }
 
 #[test]
+fn codex_reads_nothing_twice() {
+    let place = Place::new();
+    let mut codex = place.serve().known_as("codex-mcp-client", "0.171.0");
+    let short = codex.shake_hands(Revision::V2025_06_18)["instructions"].clone();
+    let long = place.serve().shake_hands(Revision::V2025_06_18)["instructions"].clone();
+    assert!(long.as_str().unwrap().starts_with(short.as_str().unwrap()), "{long}");
+    assert!(short.as_str().unwrap().len() < 300, "{short}");
+    let made = codex.call("create_asset", big());
+    assert_eq!(made["content"][0]["text"], made["structuredContent"]["message"]);
+    // Of an error the text is all that there is.
+    let refused = codex.error("get_job", json!({ "job_id": "job_0123456789abcdef" }));
+    assert_eq!(refused["code"], "job_unknown");
+}
+
+#[test]
 fn pictures_can_be_switched_off() {
     let place = Place::new().with("LAYER_PREVIEWS", "off");
     let mut client = client(&place, "claude-code", "2.1.332");
@@ -118,7 +133,7 @@ fn doctor_shows_and_tries_every_client() {
     ] {
         let told = place.run(&["doctor", "--client", name, "--json"]).document(0);
         assert_eq!(told["passed"], true, "{told:#}");
-        assert_eq!(told["choices"].as_array().unwrap().len(), 7, "{told:#}");
+        assert_eq!(told["choices"].as_array().unwrap().len(), 9, "{told:#}");
         for choice in told["choices"].as_array().unwrap() {
             assert!(choice["why"].is_string() && choice["evidence"].is_string(), "{choice}");
         }

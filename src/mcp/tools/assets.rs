@@ -80,7 +80,7 @@ pub(super) struct CreateAssetArgs {
     width: Option<Pixels>,
     /// Pixels.
     height: Option<Pixels>,
-    /// Variations, each paid.
+    /// Default 1; each is paid.
     #[serde(default)]
     #[schemars(extend("default" = 1))]
     count: Count,
