@@ -1,0 +1,171 @@
+"""The agents: where they come from, and how each is started against a scripted model."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+from model import Code, Failed, Messages, Responses
+
+HERE = Path(__file__).resolve().parent
+HOME = HERE.parent.parent / "target" / "ci" / "agents"
+MODULES = HOME / "node_modules"
+
+CLAUDE_CODE = "2.1.332"
+CODEX = "0.171.0"
+# Each is a native program in a package of its own for each platform, and needs no Node.js.
+CPU = "arm64" if platform.machine() in ("arm64", "aarch64") else "x64"
+PLATFORM = f"{platform.system().lower()}-{CPU}"
+PACKAGES = {
+    f"@anthropic-ai/claude-code-{PLATFORM}": CLAUDE_CODE,
+    f"@openai/codex-{PLATFORM}": f"npm:@openai/codex@{CODEX}-{PLATFORM}",
+}
+
+# Not secrets: the scripted model takes any. That they are nowhere but in the header is checked.
+KEY = "key-of-the-scripted-model"
+PROMPT = "Go on."
+# Seconds in which a conversation is over, on a machine that does other things as well.
+LIMIT = 180
+
+
+def install():
+    """Fetches whatever is missing or of another version, into target/ci and nowhere else."""
+    wanted = {**PACKAGES, f"@openai/codex-{PLATFORM}": f"{CODEX}-{PLATFORM}"}
+    if any(installed(package) != exact for package, exact in wanted.items()):
+        HOME.mkdir(parents=True, exist_ok=True)
+        (HOME / "package.json").write_text('{"private": true}\n')
+        options = ["--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts"]
+        options += ["--save-exact", "--cache", str(HOME / "npm-cache")]
+        names = [f"{package}@{exact}" for package, exact in PACKAGES.items()]
+        command = ["npm", "install", *options, *names]
+        done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=600)
+        if done.returncode:
+            raise Failed(f"npm: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    for package, exact in wanted.items():
+        if installed(package) != exact:
+            raise Failed(f"{package} {exact} is not there")
+
+
+def installed(package):
+    try:
+        return json.loads((MODULES / package / "package.json").read_text())["version"]
+    except FileNotFoundError:
+        return None
+
+
+def environment(home, **more):
+    """All that a client gets: a home of its own, and nothing of this machine's settings."""
+    kept = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home / "tmp")}
+    (home / "tmp").mkdir(exist_ok=True)
+    return kept | {"LANG": "C.UTF-8", "TZ": "UTC", "NO_COLOR": "1"} | more
+
+
+def run(command, env, cwd):
+    """A conversation from its beginning to its end, and what the client prints."""
+    try:
+        done = subprocess.run(
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+        )
+    except subprocess.TimeoutExpired as late:
+        said = (late.stdout or b"")[-2000:] + (late.stderr or b"")[-2000:]
+        raise Failed(f"not done after {LIMIT} seconds: {said}") from None
+    if done.returncode:
+        raise Failed(f"exit {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+class ClaudeCode:
+    """Claude Code, without a terminal."""
+
+    name = "claude-code"
+    version = CLAUDE_CODE
+    dialect = Messages
+
+    def converse(self, model, server, home, project):
+        """Talks with `model` until that is done; `server` is the command that it gives tools."""
+        configuration = home / "mcp.json"
+        configuration.write_text(json.dumps({"mcpServers": {"layer": server}}))
+        command = [
+            MODULES / f"@anthropic-ai/claude-code-{PLATFORM}" / "claude",
+            *("--print", PROMPT, "--strict-mcp-config", "--mcp-config", configuration),
+            *("--allowedTools", "mcp__layer", "--no-session-persistence"),
+        ]
+        env = environment(
+            home,
+            ANTHROPIC_BASE_URL=model.url,
+            ANTHROPIC_API_KEY=KEY,
+            CLAUDE_CONFIG_DIR=str(home / "claude"),
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+            DISABLE_TELEMETRY="1",
+            DISABLE_ERROR_REPORTING="1",
+            DISABLE_AUTOUPDATER="1",
+        )
+        return run(command, env, project)
+
+    def told(self, body):
+        """What the first request tells of the server: its instructions and its tools."""
+        texts = [part["text"] for part in body["system"] if part["type"] == "text"]
+        texts += [part["text"] for part in Messages().blocks_of(body, "text")]
+        tools = [tool for tool in body["tools"] if tool["name"].startswith("mcp__")]
+        return texts, tools
+
+
+class Codex:
+    """Codex, without a terminal, with the model that it takes unless told otherwise."""
+
+    name = "codex"
+    version = CODEX
+    dialect = Code
+    # Of its own list of models: how tools are called depends on it.
+    model = "gpt-6.2-sol"
+
+    def converse(self, model, server, home, project):
+        folder = home / "codex"
+        folder.mkdir()
+        # TOML has JSON's strings, numbers and lists.
+        lines = [
+            f'model = "{self.model}"',
+            'model_provider = "scripted"',
+            'approval_policy = "never"',
+            'sandbox_mode = "read-only"',
+            "check_for_update_on_startup = false",
+            "[analytics]",
+            "enabled = false",
+            "[otel]",
+            'exporter = "none"',
+            "[model_providers.scripted]",
+            'name = "scripted"',
+            f'base_url = "{model.url}/v1"',
+            'wire_api = "responses"',
+            'env_key = "SCRIPTED_KEY"',
+            "[mcp_servers.layer]",
+            f"command = {json.dumps(server['command'])}",
+            f"args = {json.dumps(server['args'])}",
+            'default_tools_approval_mode = "approve"',
+            "[mcp_servers.layer.env]",
+            *(f"{name} = {json.dumps(value)}" for name, value in server["env"].items()),
+        ]
+        (folder / "config.toml").write_text("\n".join(lines) + "\n")
+        (program,) = (MODULES / f"@openai/codex-{PLATFORM}").glob("vendor/*/bin/codex")
+        command = [program, "exec", "--skip-git-repo-check", "--ephemeral", PROMPT]
+        env = environment(home, CODEX_HOME=str(folder), SCRIPTED_KEY=KEY)
+        return run(command, env, project)
+
+
+class CodexByName(Codex):
+    """The same with the last of its models that calls tools by their names."""
+
+    name = "codex-gpt-5.5"
+    dialect = Responses
+    model = "gpt-5.5"
+
+
+CLIENTS = [ClaudeCode(), Codex(), CodexByName()]
