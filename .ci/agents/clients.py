@@ -3,11 +3,11 @@
 import json
 import os
 import platform
-import re
 import subprocess
 from pathlib import Path
 
-from model import Code, Failed, Messages, Responses
+from dialects import Code, Messages, Responses
+from model import Failed
 
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parent.parent / "target" / "ci" / "agents"
@@ -89,7 +89,7 @@ class ClaudeCode:
     version = CLAUDE_CODE
     dialect = Messages
 
-    def converse(self, model, server, home, project):
+    def converse(self, model, server, home, project, approved):
         """Talks with `model` until that is done; `server` is the command that it gives tools."""
         configuration = home / "mcp.json"
         configuration.write_text(json.dumps({"mcpServers": {"layer": server}}))
@@ -110,13 +110,6 @@ class ClaudeCode:
         )
         return run(command, env, project)
 
-    def told(self, body):
-        """What the first request tells of the server: its instructions and its tools."""
-        texts = [part["text"] for part in body["system"] if part["type"] == "text"]
-        texts += [part["text"] for part in Messages().blocks_of(body, "text")]
-        tools = [tool for tool in body["tools"] if tool["name"].startswith("mcp__")]
-        return texts, tools
-
 
 class Codex:
     """Codex, without a terminal, with the model that it takes unless told otherwise."""
@@ -127,7 +120,7 @@ class Codex:
     # Of its own list of models: how tools are called depends on it.
     model = "gpt-6.2-sol"
 
-    def converse(self, model, server, home, project):
+    def converse(self, model, server, home, project, approved):
         folder = home / "codex"
         folder.mkdir()
         # TOML has JSON's strings, numbers and lists.
@@ -149,7 +142,7 @@ class Codex:
             "[mcp_servers.layer]",
             f"command = {json.dumps(server['command'])}",
             f"args = {json.dumps(server['args'])}",
-            'default_tools_approval_mode = "approve"',
+            *(['default_tools_approval_mode = "approve"'] if approved else []),
             "[mcp_servers.layer.env]",
             *(f"{name} = {json.dumps(value)}" for name, value in server["env"].items()),
         ]

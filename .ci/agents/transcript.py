@@ -1,0 +1,117 @@
+"""What a model was shown, as text that people read and that is the same in every run."""
+
+import json
+import re
+
+from dialects import Picture, Tools, Wrong
+
+# What differs from run to run or from machine to machine, and its name. Numbered ones are counted
+# in the order in which they are seen, so that it stays visible which is which.
+NUMBERED = {
+    "job": r"job_[0-9a-f]{8,}",
+    "quote": r"quote_[0-9a-f]{8,}",
+    "id": r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+}
+PLAIN = [
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
+    (r"\d{4}-\d\d-\d\d", "<day>"),
+    (r"\b[0-9a-f]{64}\b", "<sha256>"),
+    (r"[A-Za-z0-9+/]{400,}={0,2}", "<base64>"),
+    (r"127\.0\.0\.1:\d+", "<host>"),
+    (r"(?<=\"bytes\": )\d+|(?<=\\\"bytes\\\":)\d+", "<bytes>"),
+    (r"\d+(?= bytes)", "<bytes>"),
+    (r"(?<=Wall time )[\d.]+|(?<=Wall time: )[\d.]+", "<seconds>"),
+]
+
+
+class Normaliser:
+    def __init__(self, places):
+        # The longest first: one lies in the other.
+        self.places = sorted(places.items(), key=lambda place: -len(place[0]))
+        self.numbers = {}
+
+    def __call__(self, text):
+        for place, name in self.places:
+            text = text.replace(place, name)
+        for kind, pattern in NUMBERED.items():
+            text = re.sub(pattern, lambda found, kind=kind: self.number(kind, found[0]), text)
+        for pattern, name in PLAIN:
+            text = re.sub(pattern, name, text)
+        return text
+
+    def number(self, kind, value):
+        known = self.numbers.setdefault(kind, {})
+        return f"<{kind} {known.setdefault(value, len(known) + 1)}>"
+
+
+def indented(text, by="    "):
+    return "\n".join(f"{by}{line}".rstrip() for line in text.splitlines())
+
+
+def part_as_text(part):
+    if isinstance(part, Wrong):
+        return "(marked as an error)"
+    if isinstance(part, Picture):
+        width, height = part.size()
+        return f"(a picture: {part.media_type}, {width}x{height})"
+    if isinstance(part, Tools):
+        return "\n".join(tool_as_text(tool) for tool in part.tools)
+    if not isinstance(part, str):
+        return pretty(part)
+    try:
+        value = json.loads(part)
+    except ValueError:
+        # Codex puts the time before the data, in one text.
+        head, brace, rest = part.partition("\n{")
+        if brace and (data := as_object("{" + rest)) is not None:
+            return f"{head}\n{pretty(data)}"
+        return part
+    return pretty(value) if isinstance(value, (dict, list)) else part
+
+
+def as_object(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def pretty(value):
+    return json.dumps(value, indent=1, ensure_ascii=False)
+
+
+def tool_as_text(tool):
+    """A definition in full; of its schema, one line for each argument."""
+    if "tools" in tool:
+        inner = "\n".join(tool_as_text(inner) for inner in tool["tools"])
+        return f"[{tool['name']}]\n{tool['description']}\n{inner}"
+    known = {"type", "name", "description", "input_schema", "parameters"}
+    rest = {name: value for name, value in tool.items() if name not in known}
+    schema = dict(tool.get("input_schema") or tool["parameters"])
+    lines = [f"[{tool['name']}] {tool['description']}"]
+    for name, argument in schema.pop("properties", {}).items():
+        lines.append(f"  {name}: {json.dumps(argument, ensure_ascii=False)}")
+    lines.append(f"  {json.dumps(schema | rest, ensure_ascii=False)}")
+    return "\n".join(lines)
+
+
+def transcript(title, model, told, places):
+    """The whole conversation."""
+    lines = [f"# {title}"]
+    if told:
+        lines += ["", "## Told at the start", ""]
+        lines += [indented(part_as_text(part)) + "\n" for part in told]
+    found = model.dialect.results(model.turns[-1])
+    for id, said in model.said.items():
+        lines += ["", f"## {said}", ""]
+        shown = found.get(id, [])
+        if id.startswith("search"):
+            # What is found is told where the model looks at all tools.
+            shown = [", ".join(names(part)) for part in shown if isinstance(part, Tools)]
+        lines += [indented(part_as_text(part)) for part in shown] or ["    (nothing)"]
+    return Normaliser(places)("\n".join(lines) + "\n")
+
+
+def names(part):
+    for tool in part.tools:
+        yield from names(Tools(tool["tools"])) if "tools" in tool else [tool["name"]]
