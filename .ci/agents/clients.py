@@ -55,11 +55,22 @@ def installed(package):
         return None
 
 
-def environment(home, **more):
-    """All that a client gets: a home of its own, and nothing of this machine's settings."""
-    kept = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home / "tmp")}
-    (home / "tmp").mkdir(exist_ok=True)
-    return kept | {"LANG": "C.UTF-8", "TZ": "UTC", "NO_COLOR": "1"} | more
+def environment(model, home, **more):
+    """All that a client gets: a home of its own, no way out, and nothing of this machine's
+    settings."""
+    (home / "tmp").mkdir()
+    proxy = {f"{scheme}_PROXY": model.url for scheme in ("HTTP", "HTTPS", "ALL")}
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "NO_COLOR": "1",
+        **proxy,
+        "NO_PROXY": "127.0.0.1,localhost",
+        **more,
+    }
 
 
 def run(command, env, cwd):
@@ -82,23 +93,57 @@ def run(command, env, cwd):
     return done.stdout
 
 
+# Claude Code has hooks that answer a server's question for the user.
+YES = {"hookEventName": "Elicitation", "action": "accept", "content": {"confirm": True}}
+SAYS_YES = {
+    "hooks": {
+        "Elicitation": [
+            {
+                "hooks": [
+                    {
+                        "type": "command",
+                        "command": f"echo '{json.dumps({'hookSpecificOutput': YES})}'",
+                    }
+                ]
+            }
+        ]
+    }
+}
+
+
 class ClaudeCode:
     """Claude Code, without a terminal."""
 
     name = "claude-code"
+    title = "Claude Code"
     version = CLAUDE_CODE
     dialect = Messages
+    # What is known of what it shows a model: how often the data of an answer, whether an answer is
+    # an error, and whether all of the server's instructions at the start.
+    shows_data = 1
+    marks_errors = True
+    shows_instructions = True
+    # The tool's own mark is honoured, whatever else was allowed.
+    asks_before_confirm_spend = True
+    # What it says for the user where nobody allowed a tool, and whether reading is allowed anyway.
+    refusal = "requested permissions"
+    allows_reading = False
 
-    def converse(self, model, server, home, project, approved):
+    def converse(self, model, server, home, project, scenario):
         """Talks with `model` until that is done; `server` is the command that it gives tools."""
         configuration = home / "mcp.json"
         configuration.write_text(json.dumps({"mcpServers": {"layer": server}}))
         command = [
             MODULES / f"@anthropic-ai/claude-code-{PLATFORM}" / "claude",
             *("--print", PROMPT, "--strict-mcp-config", "--mcp-config", configuration),
-            *("--allowedTools", "mcp__layer", "--no-session-persistence"),
+            "--no-session-persistence",
         ]
+        if scenario.allowed:
+            command += ["--allowedTools", "mcp__layer"]
+        if scenario.says_yes:
+            command += ["--settings", json.dumps(SAYS_YES)]
         env = environment(
+            model,
             home,
             ANTHROPIC_BASE_URL=model.url,
             ANTHROPIC_API_KEY=KEY,
@@ -115,12 +160,20 @@ class Codex:
     """Codex, without a terminal, with the model that it takes unless told otherwise."""
 
     name = "codex"
+    title = "Codex"
     version = CODEX
     dialect = Code
+    # As text and as structured content: a script's author has the whole result.
+    shows_data = 2
+    marks_errors = False
+    shows_instructions = False
+    asks_before_confirm_spend = False
+    refusal = "requires approval"
+    allows_reading = True
     # Of its own list of models: how tools are called depends on it.
     model = "gpt-6.2-sol"
 
-    def converse(self, model, server, home, project, approved):
+    def converse(self, model, server, home, project, scenario):
         folder = home / "codex"
         folder.mkdir()
         # TOML has JSON's strings, numbers and lists.
@@ -132,6 +185,9 @@ class Codex:
             "check_for_update_on_startup = false",
             "[analytics]",
             "enabled = false",
+            "[features]",
+            # They are fetched from the net.
+            "plugins = false",
             "[otel]",
             'exporter = "none"',
             "[model_providers.scripted]",
@@ -142,14 +198,14 @@ class Codex:
             "[mcp_servers.layer]",
             f"command = {json.dumps(server['command'])}",
             f"args = {json.dumps(server['args'])}",
-            *(['default_tools_approval_mode = "approve"'] if approved else []),
+            *(['default_tools_approval_mode = "approve"'] if scenario.allowed else []),
             "[mcp_servers.layer.env]",
             *(f"{name} = {json.dumps(value)}" for name, value in server["env"].items()),
         ]
         (folder / "config.toml").write_text("\n".join(lines) + "\n")
         (program,) = (MODULES / f"@openai/codex-{PLATFORM}").glob("vendor/*/bin/codex")
         command = [program, "exec", "--skip-git-repo-check", "--ephemeral", PROMPT]
-        env = environment(home, CODEX_HOME=str(folder), SCRIPTED_KEY=KEY)
+        env = environment(model, home, CODEX_HOME=str(folder), SCRIPTED_KEY=KEY)
         return run(command, env, project)
 
 
@@ -157,7 +213,9 @@ class CodexByName(Codex):
     """The same with the last of its models that calls tools by their names."""
 
     name = "codex-gpt-5.5"
+    title = "Codex with gpt-5.5"
     dialect = Responses
+    shows_data = 1
     model = "gpt-5.5"
 
 

@@ -62,6 +62,10 @@ class Messages:
         """Whether the script is to go on, rather than a side question to be answered."""
         return path.split("?")[0] == "/v1/messages" and bool(body.get("tools"))
 
+    def knows(self, line):
+        """Whether a client may ask for this."""
+        return line.startswith("POST /v1/messages")
+
     def blocks(self, body, kind):
         for message in body["messages"]:
             content = message["content"]
@@ -99,7 +103,7 @@ class Messages:
         told = "\n".join(text["text"] for text in self.blocks(body, "text"))
         return None if name in loaded or name not in told else Find(f"select:{name}")
 
-    def say(self, id, step, arguments=None):
+    def say(self, id, step, arguments):
         if isinstance(step, Find):
             return self.use(id, "ToolSearch", {"query": step.arguments["word"], "max_results": 5})
         if isinstance(step, Look):
@@ -147,17 +151,13 @@ class Messages:
         return self.close() if path.startswith("/v1/messages") else None
 
     def told(self, body):
-        """What a model is told of the server before it does anything: texts and definitions."""
+        """What a model is told of the server before it does anything: the texts in which it may be,
+        the names of tools, and definitions."""
         texts = [block["text"] for block in self.blocks(body, "text")]
         texts += [block["text"] for block in body["system"]]
-        names = sorted({name for text in texts for name in re.findall(rf"^{PREFIX}\w+$", text, re.M)})
-        told = ["Named, to be looked up:\n" + "\n".join(names)] if names else []
-        for text in texts:
-            # A section ends where the next begins.
-            section = re.search(rf"^## {SERVER}\n(.*?)(?=^#|^</|\Z)", text, re.M | re.S)
-            told += [f"Instructions:\n{section[1].strip()}"] if section else []
+        names = [name for text in texts for name in re.findall(rf"^{PREFIX}\w+$", text, re.M)]
         tools = [tool for tool in body["tools"] if tool["name"].startswith(PREFIX)]
-        return [*told, Tools(tools)] if tools else told
+        return texts, names, tools
 
 
 class Responses:
@@ -165,6 +165,9 @@ class Responses:
 
     def is_turn(self, path, body):
         return path.endswith("/responses")
+
+    def knows(self, line):
+        return line == "POST /v1/responses"
 
     def results(self, body):
         found = {}
@@ -190,7 +193,7 @@ class Responses:
     def search_before(self, step, body, found):
         return None
 
-    def say(self, id, step, arguments=None):
+    def say(self, id, step, arguments):
         if isinstance(step, Call):
             said = words(f"mcp__{SERVER}.{step.tool}", arguments)
             arguments = json.dumps(arguments)
@@ -223,22 +226,19 @@ class Responses:
             tools += item.get("tools", [])
             if item["type"] == "message":
                 texts += [part["text"] for part in item["content"] if "text" in part]
-        listed = [line for text in texts for line in text.splitlines() if f"mcp__{SERVER}" in line]
-        told = ["Named, to be looked up:\n" + "\n".join(listed)] if listed else []
-        named = [tool for tool in tools if tool.get("name") == f"mcp__{SERVER}"]
-        told += [Tools(named)] if named else []
-        # Where tools are called from a script, its tool's description has them.
+        mine = rf"^.*\bmcp__{SERVER}\b.*$"
+        names = [line for text in texts for line in re.findall(mine, text, re.M)]
+        # Where tools are called from a script, the description of its tool may have them.
         for inner in (inner for tool in tools for inner in tool.get("tools", [])):
-            for section in re.findall(rf"^### `{PREFIX}.*?(?=^##|\Z)", inner["description"], re.M | re.S):
-                told.append(section)
-        return told
+            names += re.findall(rf"^### `{PREFIX}.*?(?=^##|\Z)", inner["description"], re.M | re.S)
+        return texts, names, [tool for tool in tools if tool.get("name") == f"mcp__{SERVER}"]
 
 
 class Code(Responses):
     """The same with a model that calls tools from JavaScript: what Codex does unless it is given an
     old model."""
 
-    def say(self, id, step, arguments=None):
+    def say(self, id, step, arguments):
         script = self.script(step, arguments)
         return f"exec\n{script}", self.item(
             type="custom_tool_call", call_id=id, name="exec", input=script

@@ -92,7 +92,7 @@ class Model:
         self.requests = []
         # The bodies of those that are turns of the conversation.
         self.turns = []
-        # What it said, by the id of the call: in words for people.
+        # What it said, by the id of the call: the step, its arguments, and words for people.
         self.said = {}
         self.problems = []
         self.lock = threading.Lock()
@@ -125,8 +125,13 @@ class Model:
 
             do_GET = do_POST = do_HEAD = do_CONNECT = handle_any
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                """A client that goes away in the middle is no news."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
@@ -162,8 +167,10 @@ class Model:
         step, answers = self.script[number], [found[f"call_{n}"] for n in range(number)]
         search = f"search_{number}"
         if search not in found and (wanted := self.dialect.search_before(step, body, found)):
-            self.said[search], answer = self.dialect.say(search, wanted)
-            return answer
-        arguments = filled_in(step.arguments, answers)
-        self.said[f"call_{number}"], answer = self.dialect.say(f"call_{number}", step, arguments)
+            return self.say(search, wanted, wanted.arguments)
+        return self.say(f"call_{number}", step, filled_in(step.arguments, answers))
+
+    def say(self, id, step, arguments):
+        words, answer = self.dialect.say(id, step, arguments)
+        self.said[id] = step, arguments, words
         return answer

@@ -4,6 +4,7 @@ import json
 import re
 
 from dialects import Picture, Tools, Wrong
+from model import Look
 
 # What differs from run to run or from machine to machine, and its name. Numbered ones are counted
 # in the order in which they are seen, so that it stays visible which is which.
@@ -20,6 +21,9 @@ PLAIN = [
     (r"127\.0\.0\.1:\d+", "<host>"),
     (r"(?<=\"bytes\": )\d+|(?<=\\\"bytes\\\":)\d+", "<bytes>"),
     (r"\d+(?= bytes)", "<bytes>"),
+    # The scripts' own seed is 7; others are chosen by chance.
+    (r"(?<=\"seed\": )(?!7\b)\d+|(?<=\\\"seed\\\":)(?!7\b)\d+", "<seed>"),
+    (r"\d+(?= s so far)", "<seconds>"),
     (r"(?<=Wall time )[\d.]+|(?<=Wall time: )[\d.]+", "<seconds>"),
 ]
 
@@ -95,21 +99,45 @@ def tool_as_text(tool):
     return "\n".join(lines)
 
 
-def transcript(title, model, told, places):
+def told_as_text(model, wire):
+    """What a model is told of the server before it does anything."""
+    hello, server = wire.hello()
+    texts, names, tools = model.dialect.told(model.turns[0])
+    instructions = shown_of(server["instructions"], texts)
+    cut = f"{len(instructions)} of {len(server['instructions'])} characters"
+    told = [f"## Handshake\n\n{indented(hello)}\n"]
+    told.append(f"## At the start: instructions, {cut}\n\n{indented(instructions)}\n")
+    if names:
+        told.append("## At the start: names\n\n" + indented("\n".join(names)) + "\n")
+    if tools:
+        told.append("## At the start: tools\n\n" + indented(part_as_text(Tools(tools))) + "\n")
+    return told
+
+
+def shown_of(instructions, texts):
+    """The longest beginning of the instructions that is in one of the texts."""
+    length = len(instructions)
+    while length and not any(instructions[:length] in text for text in texts):
+        length -= 1
+    return instructions[:length]
+
+
+def transcript(title, model, wire, told, places):
     """The whole conversation."""
-    lines = [f"# {title}"]
-    if told:
-        lines += ["", "## Told at the start", ""]
-        lines += [indented(part_as_text(part)) + "\n" for part in told]
+    lines = [f"# {title}", ""]
+    lines += told_as_text(model, wire) if told else []
     found = model.dialect.results(model.turns[-1])
-    for id, said in model.said.items():
-        lines += ["", f"## {said}", ""]
+    for id, (step, _, said) in model.said.items():
+        lines += [f"## {said}", ""]
         shown = found.get(id, [])
-        if id.startswith("search"):
-            # What is found is told where the model looks at all tools.
-            shown = [", ".join(names(part)) for part in shown if isinstance(part, Tools)]
-        lines += [indented(part_as_text(part)) for part in shown] or ["    (nothing)"]
-    return Normaliser(places)("\n".join(lines) + "\n")
+        if not isinstance(step, Look):
+            # Definitions are told where the model looks at all of them.
+            shown = [
+                "\n".join(names(part)) if isinstance(part, Tools) else part for part in shown
+            ]
+        lines += [indented(part_as_text(part)) for part in shown] or [indented("(nothing)")]
+        lines.append("")
+    return Normaliser(places)("\n".join(lines))
 
 
 def names(part):
