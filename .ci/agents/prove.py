@@ -164,7 +164,7 @@ def main():
     arguments.add_argument("program")
     arguments.add_argument("--update", action="store_true")
     arguments.add_argument("only", nargs="*")
-    arguments = arguments.parse_args()
+    arguments = arguments.parse_intermixed_args()
     program = str(Path(arguments.program).resolve())
     try:
         install()
