@@ -128,6 +128,8 @@ class ClaudeCode:
     # What it says for the user where nobody allowed a tool, and whether reading is allowed anyway.
     refusal = "requested permissions"
     allows_reading = False
+    # So many tools a search tells at most.
+    finds = 5
 
     def converse(self, model, server, home, project, scenario):
         """Talks with `model` until that is done; `server` is the command that it gives tools."""
@@ -170,6 +172,7 @@ class Codex:
     asks_before_confirm_spend = False
     refusal = "requires approval"
     allows_reading = True
+    finds = None
     # Of its own list of models: how tools are called depends on it.
     model = "gpt-6.2-sol"
 
@@ -216,6 +219,7 @@ class CodexByName(Codex):
     title = "Codex with gpt-5.5"
     dialect = Responses
     shows_data = 1
+    finds = 8
     model = "gpt-5.5"
 
 

@@ -201,7 +201,7 @@ class Responses:
             return said, self.item(type="function_call", call_id=id, **call)
         wanted = {"query": " ".join(ALL), "limit": 50}
         if isinstance(step, Find):
-            wanted = {"query": step.arguments["word"]}
+            wanted = {"query": step.arguments["word"], "limit": 50}
         call = {"execution": "client", "status": "completed", "arguments": wanted}
         return words("tool_search", wanted), self.item(type="tool_search_call", call_id=id, **call)
 
@@ -261,7 +261,7 @@ class Code(Responses):
             show = (
                 "for (const block of result.content) {\n"
                 '  if (block.type === "image") image(block);\n'
-                "  else text(block);\n}"
+                "  else text(block.text ?? block);\n}"
             )
         return f"{call}\n{show}"
 

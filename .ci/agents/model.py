@@ -14,6 +14,10 @@ class Failed(Exception):
     """Something that is not as it should be."""
 
 
+class TooSlow(Failed):
+    """Something that is so only where a machine takes its time; another try may show it."""
+
+
 class Seen:
     """A value of an argument that the model takes from an earlier answer, as it was shown to it."""
 

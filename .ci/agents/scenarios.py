@@ -1,17 +1,23 @@
 """The conversations, and what must be true of each beside its golden transcript."""
 
+import json
 import struct
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dialects import Picture
-from model import Call, Failed, Find, Look, Seen, facts
+from dialects import Picture, Tools
+from model import Call, Failed, Find, Look, Seen, TooSlow, facts
 
 
 def check(true, what):
     if not true:
         raise Failed(what)
+
+
+def in_time(true, what):
+    if not true:
+        raise TooSlow(what)
 
 
 def picture(width=64, height=48):
@@ -63,6 +69,34 @@ def text(shown):
     return "\n".join(part for part in shown if isinstance(part, str))
 
 
+FOUND = {
+    0: "create_asset",
+    2: "create_asset",
+    3: "remove_background",
+    4: "get_job",
+    5: "quote",
+}
+
+
+def find(shown, client):
+    """What is looked for is among the finds that a model is shown."""
+    for number, name in FOUND.items():
+        found = tools_of(shown[number])[: client.finds]
+        check(any(name in tool for tool in found), f"{name} is not in {found}")
+
+
+def tools_of(shown):
+    """Names of tools in the order in which they were found."""
+    found = []
+    for part in shown:
+        if isinstance(part, Tools):
+            inner = [tool for some in part.tools for tool in some.get("tools", [some])]
+            found += [tool["name"] for tool in inner]
+        elif isinstance(part, str) and part.startswith("["):
+            found += json.loads(part)
+    return found
+
+
 def create(shown, _):
     job = saved(shown[0], 2)
     seen(shown[1], (64, 64))
@@ -78,12 +112,13 @@ def create(shown, _):
 def running(shown, _):
     for early in shown[:2]:
         job = facts(early)
-        check(job["status"] == "running" and "cost_cu" not in job, f"{job}")
+        in_time(job["status"] == "running" and "cost_cu" not in job, f"{job}")
         check("get_job" in job["next_step"] and job["job_id"] in job["next_step"], f"{job}")
     saved(shown[2], 2)
 
 
 def cancel(shown, _):
+    in_time(facts(shown[1])["status"] != "complete", f"{shown[1]}")
     check(facts(shown[1])["money"] in ("unknown", "not_charged"), f"{shown[1]}")
 
 
@@ -104,6 +139,9 @@ def refused(shown, _):
 
 
 def no_consent(shown, client):
+    for error in (shown[0], shown[3]):
+        # Later than so, it may have been the user.
+        in_time("client itself answered" in text(error), f"{error}")
     check(failed(shown[0], "confirmation_needed")["quote_id"], "no quote")
     check(facts(shown[1])["needs_confirmation"] and facts(shown[1])["estimated_cu"] == 2, shown[1])
     if client.asks_before_confirm_spend:
@@ -202,6 +240,7 @@ SCENARIOS = [
             Find("price"),
             Find("layer"),
         ],
+        find,
     ),
     Scenario(
         "create",

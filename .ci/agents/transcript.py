@@ -15,7 +15,8 @@ NUMBERED = {
 }
 PLAIN = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
-    (r"\d{4}-\d\d-\d\d", "<day>"),
+    # Not the revisions of the protocol.
+    (r"(?!2024-11-05|2025-03-26|2025-06-18|2025-11-25|2026-07-28)\d{4}-\d\d-\d\d", "<day>"),
     (r"\b[0-9a-f]{64}\b", "<sha256>"),
     (r"[A-Za-z0-9+/]{400,}={0,2}", "<base64>"),
     (r"127\.0\.0\.1:\d+", "<host>"),
@@ -87,7 +88,8 @@ def pretty(value):
 def tool_as_text(tool):
     """A definition in full; of its schema, one line for each argument."""
     if "tools" in tool:
-        inner = "\n".join(tool_as_text(inner) for inner in tool["tools"])
+        # Codex gives equally good finds in any order.
+        inner = "\n".join(sorted(tool_as_text(inner) for inner in tool["tools"]))
         return f"[{tool['name']}]\n{tool['description']}\n{inner}"
     known = {"type", "name", "description", "input_schema", "parameters"}
     rest = {name: value for name, value in tool.items() if name not in known}
@@ -106,7 +108,7 @@ def told_as_text(model, wire):
     instructions = shown_of(server["instructions"], texts)
     cut = f"{len(instructions)} of {len(server['instructions'])} characters"
     told = [f"## Handshake\n\n{indented(hello)}\n"]
-    told.append(f"## At the start: instructions, {cut}\n\n{indented(instructions)}\n")
+    told.append(f"## At the start: of the instructions, {cut}\n\n{indented(instructions)}\n")
     if names:
         told.append("## At the start: names\n\n" + indented("\n".join(names)) + "\n")
     if tools:
@@ -142,4 +144,5 @@ def transcript(title, model, wire, told, places):
 
 def names(part):
     for tool in part.tools:
-        yield from names(Tools(tool["tools"])) if "tools" in tool else [tool["name"]]
+        inner = tool.get("tools")
+        yield from sorted(names(Tools(inner))) if inner else [tool["name"]]
