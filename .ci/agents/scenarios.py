@@ -42,7 +42,7 @@ def picture(width=64, height=48):
 def saved(shown, cost):
     """A job that is done: all that a model needs to go on, and the file where it says."""
     job = facts(shown)
-    check(job["status"] == "complete" and job["job_id"].startswith("job_"), f"{job}")
+    check(job.get("status") == "complete" and job["job_id"].startswith("job_"), f"{job}")
     check(job["cost_cu"] == cost and job["message"], f"it cost {job['cost_cu']}: {job}")
     for file in job["files"]:
         path = Path(file["path"])
@@ -112,6 +112,7 @@ def create(shown, _):
 def running(shown, _):
     for early in shown[:2]:
         job = facts(early)
+        check("status" in job, f"{job}")
         in_time(job["status"] == "running" and "cost_cu" not in job, f"{job}")
         check("get_job" in job["next_step"] and job["job_id"] in job["next_step"], f"{job}")
     saved(shown[2], 2)
