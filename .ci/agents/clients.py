@@ -86,7 +86,7 @@ def run(command, env, cwd):
             timeout=LIMIT,
         )
     except subprocess.TimeoutExpired as late:
-        said = (late.stdout or b"")[-2000:] + (late.stderr or b"")[-2000:]
+        said = f"{late.stdout}{late.stderr}"[-4000:]
         raise Failed(f"not done after {LIMIT} seconds: {said}") from None
     if done.returncode:
         raise Failed(f"exit {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -125,6 +125,8 @@ class ClaudeCode:
     shows_instructions = True
     # The tool's own mark is honoured, whatever else was allowed.
     asks_before_confirm_spend = True
+    # To a question of the server, where nobody is there to answer it.
+    answers_for_nobody = "cancel"
     # What it says for the user where nobody allowed a tool, and whether reading is allowed anyway.
     refusal = "requested permissions"
     allows_reading = False
@@ -170,6 +172,7 @@ class Codex:
     marks_errors = False
     shows_instructions = False
     asks_before_confirm_spend = False
+    answers_for_nobody = "decline"
     refusal = "requires approval"
     allows_reading = True
     finds = None

@@ -73,6 +73,8 @@ def converse(client, scenario, program):
             found = model.dialect.results(model.turns[-1])
             shown = [found[f"call_{number}"] for number in range(len(scenario.script))]
             scenario.check(shown, client)
+        answers = {answer for _, answer in wire.asked()}
+        check(answers == set(scenario.answers(client)), f"the client answered {answers}")
         places = {str(project): "<project>", str(home): "<home>"}
         title = f"{scenario.name}, {client.title} {client.version}"
         return transcript(title, model, wire, scenario.told, places)

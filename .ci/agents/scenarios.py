@@ -218,6 +218,11 @@ class Scenario:
     # By name, where it is not for all clients.
     clients: tuple = ("claude-code", "codex", "codex-gpt-5.5")
 
+    def answers(self, client):
+        """What the client answers to questions of the server."""
+        if "LAYER_CONFIRM_ABOVE_CU" in self.env:
+            yield "accept" if self.says_yes else client.answers_for_nobody
+
 
 STONE = {"prompt": "a mossy stone", "width": 64, "height": 64, "seed": 7}
 STONES_PRICE = '{"prompt": "a mossy stone", "width": 64, "height": 64, "seed": 7}'

@@ -139,6 +139,9 @@ def transcript(title, model, wire, told, places):
             ]
         lines += [indented(part_as_text(part)) for part in shown] or [indented("(nothing)")]
         lines.append("")
+    for question, answer in wire.asked():
+        lines += ["## Not shown to the model", "", indented(question), ""]
+        lines += [indented(f"The client answers: {answer}"), ""]
     return Normaliser(places)("\n".join(lines))
 
 

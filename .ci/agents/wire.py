@@ -41,19 +41,35 @@ class Wire:
     """What was written down."""
 
     def __init__(self, path):
-        asked = {}
-        # Method, parameters and result, in the order of the requests.
-        self.exchanges = []
+        # Method, parameters and result, in the order of the requests: the client's, and the
+        # server's.
+        self.exchanges, self.questions = [], []
+        open_ones = {b">": {}, b"<": {}}
         for line in path.read_bytes().splitlines():
-            message = json.loads(line[2:])
-            if line.startswith(b">") and "method" in message and "id" in message:
-                asked[message["id"]] = [message["method"], message.get("params", {}), None]
-                self.exchanges.append(asked[message["id"]])
-            elif line.startswith(b"<") and message.get("id") in asked and "method" not in message:
-                asked[message["id"]][2] = message.get("result", message.get("error"))
+            message, side = json.loads(line[2:]), line[:1]
+            if "method" in message and "id" in message:
+                exchange = [message["method"], message.get("params", {}), None]
+                open_ones[side][message["id"]] = exchange
+                (self.exchanges if side == b">" else self.questions).append(exchange)
+            elif "id" in message and "method" not in message:
+                other = open_ones[b"<" if side == b">" else b">"]
+                other[message["id"]][2] = message.get("result", message.get("error"))
 
     def results(self, method):
         return [result for asked, _, result in self.exchanges if asked == method and result]
+
+    def asked(self):
+        """The questions to the user, and what the client answered to each. Since 2026-07-28 both
+        come with a call and its repetition, before it as a request of the server's."""
+        for method, params, result in self.questions:
+            if method == "elicitation/create":
+                yield params["message"], result["action"]
+        put = {}
+        for _, params, result in self.exchanges:
+            for name, answer in params.get("inputResponses", {}).items():
+                yield put.pop(name), answer["action"]
+            for name, question in (result or {}).get("inputRequests", {}).items():
+                put[name] = question["params"]["message"]
 
     def hello(self):
         """How the client opened, as one line, and what it was told."""
