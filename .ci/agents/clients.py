@@ -28,6 +28,8 @@ KEY = "key-of-the-scripted-model"
 PROMPT = "Go on."
 # Seconds in which a conversation is over, on a machine that does other things as well.
 LIMIT = 180
+# Seconds in which the server is there.
+START = 60
 
 
 def install():
@@ -152,6 +154,9 @@ class ClaudeCode:
             ANTHROPIC_BASE_URL=model.url,
             ANTHROPIC_API_KEY=KEY,
             CLAUDE_CONFIG_DIR=str(home / "claude"),
+            # Otherwise it begins without the tools of a server that takes its time to start.
+            MCP_CONNECTION_NONBLOCKING="0",
+            MCP_TIMEOUT=str(START * 1000),
             CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
             DISABLE_TELEMETRY="1",
             DISABLE_ERROR_REPORTING="1",
@@ -205,6 +210,9 @@ class Codex:
             f"command = {json.dumps(server['command'])}",
             f"args = {json.dumps(server['args'])}",
             *(['default_tools_approval_mode = "approve"'] if scenario.allowed else []),
+            # Otherwise it begins without the tools of a server that takes its time to start.
+            "required = true",
+            f"startup_timeout_sec = {START}",
             "[mcp_servers.layer.env]",
             *(f"{name} = {json.dumps(value)}" for name, value in server["env"].items()),
         ]
