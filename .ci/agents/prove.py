@@ -9,6 +9,7 @@ compared.
 """
 
 import argparse
+import base64
 import difflib
 import json
 import sys
@@ -72,7 +73,8 @@ def converse(client, scenario, program):
         if scenario.check:
             found = model.dialect.results(model.turns[-1])
             shown = [found[f"call_{number}"] for number in range(len(scenario.script))]
-            scenario.check(shown, client)
+            _, _, loaded = model.dialect.told(model.turns[0])
+            scenario.check(shown, client, [tool["name"] for tool in loaded])
         answers = {answer for _, answer in wire.asked()}
         check(answers == set(scenario.answers(client)), f"the client answered {answers}")
         places = {str(project): "<project>", str(home): "<home>"}
@@ -106,9 +108,8 @@ def check_answers(client, model, wire):
             check(marked == client.marks_errors, f"{said}: marked as an error: {marked}")
         elif data := answer.get("structuredContent"):
             check(facts(shown) == data, f"{said}: shown {shown} of {data}")
-            times = words.count(json.dumps(data["message"])[1:-1])
-            escaped = json.dumps(json.dumps(data["message"])[1:-1])[1:-1]
-            times += words.count(escaped) if escaped != json.dumps(data["message"])[1:-1] else 0
+            # Each object has one message; in a text that is quoted in JSON, it is escaped.
+            times = words.count('"message":') + words.count('\\"message\\":')
             check(times == client.shows_data, f"{said}: shown {times} times: {words}")
         else:
             check_blocks(said, answer["content"], shown, words)
@@ -119,6 +120,8 @@ def check_blocks(said, content, shown, words):
     pictures = [part for part in shown if isinstance(part, Picture)]
     sent = [block for block in content if block["type"] == "image"]
     check(len(pictures) == len(sent), f"{said}: {len(pictures)} pictures")
+    for picture, block in zip(pictures, sent):
+        check(picture.data == base64.b64decode(block["data"]), f"{said}: another picture")
     for block in content:
         told = block.get("text") or block.get("uri")
         check(not told or words.count(told) == 1, f"{said}: {told} is shown otherwise: {words}")

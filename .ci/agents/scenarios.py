@@ -24,7 +24,8 @@ def picture(width=64, height=48):
     """A PNG with a red square on blue."""
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        size, crc = len(data), zlib.crc32(kind + data)
+        return struct.pack(">I", size) + kind + data + struct.pack(">I", crc)
 
     def colour(x, y):
         inside = width // 4 < x < width * 3 // 4 and height // 4 < y < height * 3 // 4
@@ -78,10 +79,10 @@ FOUND = {
 }
 
 
-def find(shown, client):
-    """What is looked for is among the finds that a model is shown."""
+def find(shown, client, loaded):
+    """What is looked for is among the finds that a model is shown, or known from the start."""
     for number, name in FOUND.items():
-        found = tools_of(shown[number])[: client.finds]
+        found = tools_of(shown[number])[: client.finds] + loaded
         check(any(name in tool for tool in found), f"{name} is not in {found}")
 
 
@@ -97,19 +98,20 @@ def tools_of(shown):
     return found
 
 
-def create(shown, _):
+def create(shown, *_):
     job = saved(shown[0], 2)
     seen(shown[1], (64, 64))
     again = saved(shown[2], 2)
     check(again["job_id"] == job["job_id"] and again["purchase"] == "same_job_saved", f"{again}")
     saved(shown[3], 0.5)
-    check(".wav" in text(shown[4]) and not any(isinstance(it, Picture) for it in shown[4]), shown[4])
+    check(".wav" in text(shown[4]), f"{shown[4]}")
+    check(not any(isinstance(part, Picture) for part in shown[4]), "a picture of a sound")
     check(len(saved(shown[5], 4)["files"]) == 2, "not two files")
     seen(shown[6], (512, 256))
     check(len(facts(shown[7])["jobs"]) == 3, "not three jobs")
 
 
-def running(shown, _):
+def running(shown, *_):
     for early in shown[:2]:
         job = facts(early)
         check("status" in job, f"{job}")
@@ -118,7 +120,7 @@ def running(shown, _):
     saved(shown[2], 2)
 
 
-def cancel(shown, _):
+def cancel(shown, *_):
     in_time(facts(shown[1])["status"] != "complete", f"{shown[1]}")
     check(facts(shown[1])["money"] in ("unknown", "not_charged"), f"{shown[1]}")
 
@@ -134,12 +136,12 @@ REFUSED = [
 ]
 
 
-def refused(shown, _):
+def refused(shown, *_):
     for part, code in zip(shown, REFUSED):
         failed(part, code)
 
 
-def no_consent(shown, client):
+def no_consent(shown, client, _):
     for error in (shown[0], shown[3]):
         # Later than so, it may have been the user.
         in_time("client itself answered" in text(error), f"{error}")
@@ -153,30 +155,30 @@ def no_consent(shown, client):
     check(facts(shown[4])["jobs"] == [], "something was bought")
 
 
-def consent(shown, _):
+def consent(shown, *_):
     saved(shown[0], 2)
     saved(shown[1], 2)
 
 
-def budget(shown, _):
+def budget(shown, *_):
     saved(shown[0], 2)
     check("LAYER_BUDGET_DAY_CU" in failed(shown[1], "budget")["next_step"], f"{shown[1]}")
     check(facts(shown[2])["balance_cu"] == 498, f"{shown[2]}")
 
 
-def quote(shown, _):
+def quote(shown, *_):
     price = facts(shown[0])
     check(price["estimated_cu"] == 2 and not price["needs_confirmation"], f"{price}")
     saved(shown[1], 2)
     check(facts(shown[2])["estimated_cu"] == 4, f"{shown[2]}")
 
 
-def library(shown, _):
+def library(shown, *_):
     check(facts(shown[0])["models"] and "styles" in facts(shown[1]), "nothing listed")
     check(facts(shown[2])["balance_cu"] == 500, f"{shown[2]}")
 
 
-def pictures(shown, _):
+def pictures(shown, *_):
     check(facts(shown[0])["file_id"] == facts(shown[1])["file_id"], "it was sent twice")
     check(facts(shown[1])["description"] and facts(shown[2])["prompt"], "no words")
     saved(shown[3], 0.1)
@@ -185,7 +187,7 @@ def pictures(shown, _):
     check(facts(shown[6])["status"] == "draft", f"{shown[6]}")
 
 
-def not_allowed(shown, client):
+def not_allowed(shown, client, _):
     check(client.refusal in text(shown[0]), f"{shown[0]}")
     if client.allows_reading:
         check(facts(shown[1])["jobs"] == [], f"{shown[1]}")
@@ -193,7 +195,7 @@ def not_allowed(shown, client):
         check(client.refusal in text(shown[1]), f"{shown[1]}")
 
 
-def no_token(shown, _):
+def no_token(shown, *_):
     check("layer-mcp setup" in failed(shown[0], "credentials_missing")["next_step"], f"{shown[0]}")
 
 
@@ -201,7 +203,7 @@ def no_token(shown, _):
 class Scenario:
     name: str
     script: list
-    # Of what the calls showed: a list of lists of parts.
+    # Of what the calls showed, the client, and the tools that were loaded from the start.
     check: object = None
     # Settings of the server beside the usual ones.
     env: dict = field(default_factory=dict)
