@@ -154,8 +154,6 @@ class ClaudeCode:
             ANTHROPIC_BASE_URL=model.url,
             ANTHROPIC_API_KEY=KEY,
             CLAUDE_CONFIG_DIR=str(home / "claude"),
-            # Otherwise it begins without the tools of a server that takes its time to start.
-            MCP_CONNECTION_NONBLOCKING="0",
             MCP_TIMEOUT=str(START * 1000),
             CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
             DISABLE_TELEMETRY="1",
@@ -210,7 +208,7 @@ class Codex:
             f"command = {json.dumps(server['command'])}",
             f"args = {json.dumps(server['args'])}",
             *(['default_tools_approval_mode = "approve"'] if scenario.allowed else []),
-            # Otherwise it begins without the tools of a server that takes its time to start.
+            # Otherwise it begins without the tools of a server that takes a second to start.
             "required = true",
             f"startup_timeout_sec = {START}",
             "[mcp_servers.layer.env]",
