@@ -444,7 +444,7 @@ impl RunError {
                 "run_cancelled",
                 Unknown,
                 false,
-                "`get_workspace_info` shows whether it was charged; calling again buys a new run"
+                "call again to buy a new run; `get_workspace_info` shows whether this one was charged"
                     .into(),
             ),
             Self::Watching { job, source } => {
