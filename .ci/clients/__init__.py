@@ -37,9 +37,11 @@ def check(true, what):
 
 def run(command, **more):
     """A command that works, and what it prints."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, **more)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    done = subprocess.run(command, text=True, timeout=600, **(pipes | more))
     if done.returncode:
-        raise Failed(f"{' '.join(map(str, command))}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        said = f"{done.stdout[-2000:]}{(done.stderr or '')[-2000:]}"
+        raise Failed(f"{' '.join(map(str, command))}: exit {done.returncode}: {said}")
     return done.stdout
 
 

@@ -6,6 +6,11 @@ demanded = set(PARTS)
 
 PROMPTS = {"icon_set", "tile_set", "character_turnaround", "sound_pack"}
 RESOURCES = {"layer://jobs", "layer://ledger"}
-# Templates that can be filled with the id of a job.
-TEMPLATES = {"layer://jobs/{job_id}", "layer://assets/{job_id}"}
+# Templates that the id of a finished job fills (with the first of its files, where files count).
+TEMPLATES = {"layer://jobs/{job_id}", "layer://assets/{job_id}/{number}"}
 TASKS = "io.modelcontextprotocol/tasks"
+
+
+def filled(template, job_id):
+    """The address of a job, or of its first file."""
+    return template.replace("{job_id}", job_id).replace("{number}", "1")

@@ -10,8 +10,15 @@ from queue import Empty, Queue
 
 from clients import check
 
-# Tells how the server ended, whoever started it.
-WRAPPER = '"$0" "$@" 2>>"$LAYER_CI_HOME/stderr"; echo $? >"$LAYER_CI_HOME/exit"'
+# Tells how the server ended, whoever started it. (Older clients say SIGTERM and keep the pipe open;
+# then it is waited for once more.)
+WRAPPER = """
+"$0" "$@" <&0 2>>"$LAYER_CI_HOME/stderr" & server=$!
+trap 'kill -TERM $server' TERM
+wait $server; code=$?
+if [ $code -gt 128 ]; then wait $server; code=$?; fi
+echo $code >"$LAYER_CI_HOME/exit"
+"""
 META = "io.modelcontextprotocol/"
 MODERN = "2026-07-28"
 
@@ -42,7 +49,9 @@ class World:
 
     def ended_well(self):
         """Demands that the server ended by itself, and without a panic."""
-        code = self.home / "exit"
+        code, until = self.home / "exit", time.monotonic() + 2
+        while not code.exists() and time.monotonic() < until:
+            time.sleep(0.01)
         check(code.exists(), "the server was killed, or still runs")
         check(code.read_text().strip() == "0", f"the server's exit code is {code.read_text()}")
         said = (self.home / "stderr").read_text()
