@@ -26,6 +26,12 @@ RESULT_FIELDS = [
 TOOL_FIELDS = [
     ("annotations", "2025-03-26", IGNORED),
     ("title", "2025-06-18", IGNORED),
+]
+# What the server tells about itself.
+SERVER_FIELDS = [
+    ("name", "2024-11-05", ABSENT),
+    ("version", "2024-11-05", ABSENT),
+    ("title", "2025-06-18", IGNORED),
     ("icons", "2025-11-25", IGNORED),
 ]
 # Kinds of content in an answer.
@@ -39,6 +45,12 @@ CONTENT = {
 STRUCTURED = "2025-06-18"
 
 
+def capabilities(revision):
+    """What a server that has it all declares. (Completions came before their capability.)"""
+    parts = {"prompts", "resources"} | ({"completions"} if revision > "2024-11-05" else set())
+    return {"tools"} | (parts & demanded)
+
+
 def of_result(revision, method, result):
     """Demands a result's fields. `tools/call` answers with anything, so just its kind."""
     for where, field, since, before in RESULT_FIELDS:
@@ -50,11 +62,16 @@ def of_result(revision, method, result):
             check(field not in result, f"{method} has {field}, which came with {since}")
 
 
+def of_server(revision, info):
+    check(info["name"] == "layer-mcp", f"{info}")
+    for field, since, _ in SERVER_FIELDS:
+        if field != "icons" or "icons" in demanded:
+            check(field in info or revision < since, f"serverInfo has no {field} in {revision}")
+
+
 def of_tools(revision, tools):
     for tool in tools:
         for field, since, _ in TOOL_FIELDS:
-            if field == "icons" and "icons" not in demanded:
-                continue
             there = field in tool
             check(there or revision < since, f"{tool['name']} has no {field} in {revision}")
     structured = [tool["name"] for tool in tools if "outputSchema" in tool]

@@ -3,7 +3,9 @@
 import json
 import subprocess
 
-from clients import check, claude, environment, run, tool
+from clients import check, claude, environment, machine, run, tool
+
+CLAUDE = f"@anthropic-ai/claude-code-{machine()}"
 
 
 def claude_code(world):
@@ -13,7 +15,7 @@ def claude_code(world):
     said = run([claude(), "mcp", "list"], env=env, cwd=world.home)
     (line,) = [line for line in said.splitlines() if line.startswith("layer:")]
     check("✔ Connected" in line, said)
-    return run([claude(), "--version"], env=env).split()[0]
+    return "connected"
 
 
 def gemini_cli(world):
@@ -26,8 +28,8 @@ def gemini_cli(world):
     settings.parent.mkdir()
     server = {"command": world.program, "args": ["--sandbox", "serve"]}
     settings.write_text(json.dumps({"mcpServers": {"layer": server}}))
-    gemini = tool("gemini")
-    said = run([gemini, "mcp", "list"], env=env, cwd=world.home, stderr=subprocess.STDOUT)
+    together = {"stderr": subprocess.STDOUT}
+    said = run([tool("gemini"), "mcp", "list"], env=env, cwd=world.home, **together)
     (line,) = [line for line in said.splitlines() if "layer:" in line]
     check("✓" in line and "Connected" in line and "Disconnected" not in line, said)
-    return run([gemini, "--version"], env=env).strip()
+    return "connected"

@@ -13,15 +13,16 @@ UNKNOWN_VERSION = -32022
 LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
 
 
-def handshake(raw, revision, asked=None):
+def handshake(raw, revision, asked=None, capabilities=None):
     """Opens a session of a legacy revision, and the exchange within."""
     exchange = Exchange(raw, revision)
     client = {"name": "raw", "version": "1"}
-    params = {"protocolVersion": asked or revision, "capabilities": {}, "clientInfo": client}
+    params = {"protocolVersion": asked or revision, "clientInfo": client}
+    params["capabilities"] = capabilities or {}
     opened = exchange.result("initialize", params)
     check(opened["protocolVersion"] == revision, f"{asked}: agreed on {opened['protocolVersion']}")
-    check(opened["serverInfo"]["name"] == "layer-mcp", f"{opened['serverInfo']}")
-    of_capabilities(opened["capabilities"])
+    fields.of_server(revision, opened["serverInfo"])
+    of_capabilities(revision, opened["capabilities"])
     raw.say(method="notifications/initialized")
     return exchange
 
@@ -31,12 +32,13 @@ def discovered(raw):
     told = exchange.result("server/discover")
     check(told["supportedVersions"] == REVISIONS, f"{told['supportedVersions']}")
     check(0 < len(told["instructions"]) < 2000, "instructions")
-    of_capabilities(told["capabilities"])
+    fields.of_server(MODERN, told["_meta"]["io.modelcontextprotocol/serverInfo"])
+    of_capabilities(MODERN, told["capabilities"])
     return exchange
 
 
-def of_capabilities(capabilities):
-    wanted = {"tools"} | ({"prompts", "resources", "completions"} & demanded)
+def of_capabilities(revision, capabilities):
+    wanted = fields.capabilities(revision)
     check(wanted <= set(capabilities), f"capabilities: {set(capabilities)}")
 
 

@@ -29,7 +29,7 @@ BOTH = {
     "prompts-get-with-args": (FIXTURE, {"prompts-get-with-args": FAILS}),
     "prompts-get-embedded-resource": (FIXTURE, {"prompts-get-embedded-resource": FAILS}),
     "prompts-get-with-image": (FIXTURE, {"prompts-get-with-image": FAILS}),
-    "completion-complete": None,
+    "completion-complete": (FIXTURE, {"completion-complete": FAILS}),
     "dns-rebinding-protection": (PROXY, {"localhost-host-rebinding-rejected": FAILS}),
     "prompts-list": None,
     "resources-list": None,
@@ -113,15 +113,17 @@ MODERN = BOTH | {
         },
     ),
     "tasks-capability-negotiation": (
-        FIXTURE,
+        FIXTURE + ", or for methods that the proxy does not pass on",
         {
+            "sep-2663-tasks-methods-non-declaring": FAILS,
             "sep-2663-server-rejects-undeclared-client": FAILS,
             "tasks-per-request-meta-opt-in": FAILS,
         },
     ),
     "tasks-dispatch-and-envelope": (
-        FIXTURE,
+        FIXTURE + ", or for a method that the proxy does not pass on",
         {
+            "sep-2663-tasks-get-invalid-task-id-32602": FAILS,
             "tasks-server-directed-creation-no-hint": FAILS,
             "sep-2663-legacy-task-param-ignored": FAILS,
             "tasks-immediate-result-shortcut": FAILS,
@@ -185,6 +187,5 @@ SETS = [("2025-11-25", "legacy", LEGACY), ("2026-07-28", "modern", MODERN)]
 OF_PARTS = {
     "prompts": {"prompts-list", "caching"},
     "resources": {"resources-list", "caching", "sep-2164-resource-not-found"},
-    "completions": {"completion-complete"},
     "tasks": {"tasks-capability-negotiation", "tasks-dispatch-and-envelope"},
 }

@@ -13,7 +13,8 @@ from clients import check
 # Tells how the server ended, whoever started it. (Older clients say SIGTERM and keep the pipe open;
 # then it is waited for once more.)
 WRAPPER = """
-"$0" "$@" <&0 2>>"$LAYER_CI_HOME/stderr" & server=$!
+exec 3<&0
+"$0" "$@" <&3 3<&- 2>>"$LAYER_CI_HOME/stderr" & server=$!
 trap 'kill -TERM $server' TERM
 wait $server; code=$?
 if [ $code -gt 128 ]; then wait $server; code=$?; fi

@@ -45,7 +45,7 @@ class Session:
         opened = self.driver.opened
         # A client that was told the revision asks nothing before its first request.
         if opened.get("capabilities"):
-            wanted = {"tools"} | ({"prompts", "resources", "completions"} & demanded)
+            wanted = fields.capabilities(self.revision)
             check(wanted <= set(opened["capabilities"]), f"capabilities {opened['capabilities']}")
         if opened.get("info"):
             check(opened["info"]["name"] == "layer-mcp", f"{opened['info']}")
@@ -126,8 +126,11 @@ class Session:
             check(contents and all(one.get("text") or one.get("blob") for one in contents), uri)
             if uri.startswith("layer://jobs"):
                 check(job_id in contents[0]["text"], f"{uri} does not tell of {job_id}")
-        uris = [one["uri"] for one in self.driver.result(list="resources")]
-        check(filled("layer://assets/{job_id}/{number}", job_id) in uris, f"its file: {uris}")
+        # Clients keep a list for as long as the server says that it is fresh, a few seconds here.
+        file, until = filled("layer://assets/{job_id}/{number}", job_id), time.monotonic() + 10
+        while file not in (one["uri"] for one in self.driver.result(list="resources")):
+            check(time.monotonic() < until, f"{file} is not in the list")
+            time.sleep(0.2)
         missing = INVALID_PARAMS if self.revision == MODERN else NO_RESOURCE
         told = self.driver.order(read="layer://jobs/job_0000000000000000")
         self.refused(told, missing, "a job that there isn't")
