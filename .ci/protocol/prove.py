@@ -45,7 +45,9 @@ class Table:
     def row(self, client, version, revision, passed, wrong=()):
         """One row; a client of which something was wrong passed nothing as a whole."""
         self.rows.append((client, version, revision, passed, "WRONG" if wrong else "ok"))
-        self.wrong += [f"{client} {version}, {revision}: {what}" for what in wrong]
+        # The same is often wrong in many places.
+        for what in dict.fromkeys(wrong):
+            self.wrong.append(f"{client} {version}, {revision}: {what}")
         print(".", end="", flush=True)
 
     def attempt(self, client, version, revision, part):
@@ -70,14 +72,14 @@ def on_the_wire(table):
         try:
             answers, wrong = spoken(table.world())
         except Exception as error:
-            answers, wrong = [], [f"{type(error).__name__}: {error}"]
+            answers, wrong = [], [("", f"{type(error).__name__}: {error}")]
         for revision in sorted({revision for revision, _ in answers}):
             count = sum(number for of, number in answers if of == revision)
-            mine = [what for what in wrong if what.startswith(revision)]
+            mine = [what for of, what in wrong if of == revision]
             table.row("JSON-RPC, one process", name, revision, f"{count} answers", mine)
-            wrong = [what for what in wrong if what not in mine]
+            wrong = [(of, what) for of, what in wrong if of != revision]
         if wrong:
-            table.row("JSON-RPC, one process", name, "", "", wrong)
+            table.row("JSON-RPC, one process", name, "", "", [what for _, what in wrong])
     for revision in revisions.REVISIONS:
         world = table.world()
         part = lambda: f"{revisions.cancelled(world, revision)} answers"

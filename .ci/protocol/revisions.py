@@ -138,7 +138,7 @@ class Everything:
 
     def __init__(self, world):
         self.raw, self.known = Raw(world), {}
-        # Pairs of a revision and how many answers it gave, and what was wrong with any.
+        # Pairs of a revision and how many answers it gave, and of one and what was wrong there.
         self.spoken, self.wrong = [], []
 
     def with_(self, revision, begin):
@@ -162,7 +162,7 @@ class Everything:
             try:
                 part()
             except (Failed, Refused, KeyError) as error:
-                self.wrong.append(f"{revision}: {type(error).__name__}: {error}")
+                self.wrong.append((revision, f"{type(error).__name__}: {error}"))
                 if exchange is None:
                     return
         self.spoken.append((revision, exchange.asked))
@@ -190,7 +190,7 @@ def prove(world):
     try:
         modern_only(all_.raw)
     except Failed as error:
-        all_.wrong.append(f"{MODERN}: {error}")
+        all_.wrong.append((MODERN, str(error)))
     all_.raw.end()
     return all_.spoken, all_.wrong
 
