@@ -57,9 +57,11 @@ async function call(order) {
   const options = { signal: stop.signal };
   if (order.progress) options.onprogress = (now) => progress.push(now);
   let timer, gone = false;
-  if (order.cancel_after) {
-    timer = setTimeout(() => { gone = true; stop.abort('not wanted any more'); }, order.cancel_after * 1000);
-  }
+  const cancel = () => {
+    gone = true;
+    stop.abort('not wanted any more');
+  };
+  if (order.cancel_after) timer = setTimeout(cancel, order.cancel_after * 1000);
   try {
     const params = { name: order.call, arguments: order.arguments };
     const result = await client.callTool(params, ...(old ? [undefined, options] : [options]));

@@ -16,7 +16,7 @@ from pathlib import Path
 # Nothing is written beside the sources.
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from clients import Failed, check, install  # noqa: E402
+from clients import check, install  # noqa: E402
 from clients.drivers import all_of_them  # noqa: E402
 
 YES, NO = {"confirm": True}, {"confirm": False}

@@ -3,9 +3,16 @@
 import json
 import subprocess
 
-from clients import check, claude, environment, machine, run, tool
+from clients import check, claude, environment, installed, machine, run, tool
 
 CLAUDE = f"@anthropic-ai/claude-code-{machine()}"
+GEMINI = "@google/gemini-cli"
+
+
+def connected(said, package):
+    """Demands that what ran is the version that the table names."""
+    check(said.split()[0] == installed(package), f"{package} says it is {said}")
+    return "connected"
 
 
 def claude_code(world):
@@ -15,7 +22,7 @@ def claude_code(world):
     said = run([claude(), "mcp", "list"], env=env, cwd=world.home)
     (line,) = [line for line in said.splitlines() if line.startswith("layer:")]
     check("✔ Connected" in line, said)
-    return "connected"
+    return connected(run([claude(), "--version"], env=env), CLAUDE)
 
 
 def gemini_cli(world):
@@ -32,4 +39,4 @@ def gemini_cli(world):
     said = run([tool("gemini"), "mcp", "list"], env=env, cwd=world.home, **together)
     (line,) = [line for line in said.splitlines() if "layer:" in line]
     check("✓" in line and "Connected" in line and "Disconnected" not in line, said)
-    return "connected"
+    return connected(run([tool("gemini"), "--version"], env=env), GEMINI)

@@ -123,7 +123,7 @@ def suites(table):
 
 def agents(table):
     for name, package, check_ in (("Claude Code", health.CLAUDE, health.claude_code),
-                                  ("Gemini CLI", "@google/gemini-cli", health.gemini_cli)):
+                                  ("Gemini CLI", health.GEMINI, health.gemini_cli)):
         table.attempt(name, installed(package), "its own choice", lambda: check_(table.world()))
 
 

@@ -123,9 +123,8 @@ def methods(exchange):
 def modern_only(raw):
     """Requests that say a revision that there isn't, or too little."""
     refused = Exchange(raw, MODERN)
-    told = refused.refused(
-        UNKNOWN_VERSION, "tools/list", {"_meta": {"io.modelcontextprotocol/protocolVersion": "2099-01-01"}}
-    )
+    unknown = {"_meta": {"io.modelcontextprotocol/protocolVersion": "2099-01-01"}}
+    told = refused.refused(UNKNOWN_VERSION, "tools/list", unknown)
     check(told["data"]["supported"] == REVISIONS, f"{told}")
     params = modern()
     del params["_meta"]["io.modelcontextprotocol/clientCapabilities"]

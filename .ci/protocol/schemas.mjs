@@ -12,7 +12,8 @@ const names = text.match(
 const revisions = ['2025-03-26', '2025-06-18', '2025-11-25', '2026-07-28'];
 const schemas = {};
 for (const [index, revision] of revisions.entries()) {
-  const start = text.search(new RegExp(`\\b${names[index + 1]}=\\{\\$schema:`)) + names[index + 1].length + 1;
+  const name = `${names[index + 1]}=`;
+  const start = text.search(new RegExp(`\\b${name}\\{\\$schema:`)) + name.length;
   // Up to the brace that makes it whole: any shorter text is no expression.
   for (let end = start; schemas[revision] === undefined; ) {
     end = text.indexOf('}', end) + 1;

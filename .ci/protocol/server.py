@@ -5,7 +5,6 @@ import os
 import subprocess
 import threading
 import time
-from pathlib import Path
 from queue import Empty, Queue
 
 from clients import check

@@ -102,8 +102,8 @@ def inspector(world, home, era):
     mcpdo = Mcpdo(era, home)
     try:
         mcpdo.open(server, False)
-        wish = WISH | {"prompt": f"a rope {era}", "save_to": f"{era}.png"}
-        result = mcpdo.do("--connection", mcpdo.name, "tools/call", "create_asset", json.dumps(wish))
+        wish = json.dumps(WISH | {"prompt": f"a rope {era}", "save_to": f"{era}.png"})
+        result = mcpdo.do("--connection", mcpdo.name, "tools/call", "create_asset", wish)
         check(result.get("structuredContent", {}).get("status") == "complete", f"{result}")
         check((world.project / f"{era}.png").exists(), "the file of a task is missing")
         asked = (world.home / "asked").read_text()
