@@ -67,8 +67,12 @@ class Table:
 
 
 def on_the_wire(table):
-    for name, spoken in (("initialize first", revisions.prove),
-                         ("discover first", revisions.prove_look_first)):
+    ways = {
+        "initialize first": revisions.prove,
+        "unknown revision": revisions.prove_others,
+        "discover first": revisions.prove_look_first,
+    }
+    for name, spoken in ways.items():
         try:
             answers, wrong = spoken(table.world())
         except Exception as error:

@@ -26,7 +26,7 @@ MODERN = "2026-07-28"
 class World:
     """A home, a project and an account that only one server uses."""
 
-    def __init__(self, program, home, speed="8"):
+    def __init__(self, program, home, speed="5"):
         self.program, self.home, self.project = program, home, home / "project"
         self.project.mkdir(parents=True)
         self.env = {
