@@ -35,6 +35,7 @@
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod credentials;
 pub mod drill;
 pub mod files;
