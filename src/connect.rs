@@ -111,6 +111,23 @@ pub fn find(site: &Site, text: &str, name: &str) -> Result<Option<Value>, EditEr
     find_in(site, text, name)
 }
 
+/// All entries, whatever their names.
+///
+/// # Errors
+///
+/// [`EditError`] when the text can't be read.
+pub fn entries(site: &Site, text: &str) -> Result<Vec<Value>, EditError> {
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    let mut document = read(site, text)?;
+    for key in &site.path {
+        document = document.get_mut(key).map(Value::take).unwrap_or_default();
+    }
+    Ok(match document {
+        Value::Object(list) => list.into_iter().map(|(_, entry)| entry).collect(),
+        _ => Vec::new(),
+    })
+}
+
 /// What is to become of a file with this text. `earlier` are texts that it had before this
 /// program's changes, the newest first: when one of them, changed as it was then, gives the text
 /// of today, removal gives it back to the byte.
@@ -198,19 +215,16 @@ fn take(site: &Site, text: &str, name: &str) -> Result<String, EditError> {
     }
 }
 
-/// Reads a changed text again: the entry is as it is wanted, and all else is as it was.
-fn check(
-    site: &Site,
-    before: &str,
-    after: &str,
-    name: &str,
-    wish: &Wish,
-) -> Result<(), EditError> {
-    let read = |text| match site.format {
+fn read(site: &Site, text: &str) -> Result<Value, EditError> {
+    match site.format {
         Format::Json => json::value(text),
         Format::Toml => toml::value(text),
-    };
-    let (mut before, mut after) = (read(before)?, read(after)?);
+    }
+}
+
+/// Reads a changed text again: the entry is as it is wanted, and all else is as it was.
+fn check(site: &Site, before: &str, after: &str, name: &str, wish: &Wish) -> Result<(), EditError> {
+    let (mut before, mut after) = (read(site, before)?, read(site, after)?);
     let is_right = match (wish, without(&mut after, &site.path, name)) {
         (Wish::Remove, left) => left.is_none(),
         (Wish::Connect(entry), Some(found)) => entry.standing(&found) == Standing::Same,

@@ -6,7 +6,6 @@ mod files;
 mod online;
 mod system;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -18,6 +17,7 @@ use super::layer_access::token_of_environment;
 use super::terminal::Terminal;
 use crate::audit::{SealKey, verify};
 use crate::config::{Config, names};
+use crate::connect::Places;
 use crate::redact::clean_line;
 
 #[derive(Debug, clap::Args)]
@@ -83,7 +83,7 @@ pub(super) fn run(
     process: &Process,
     arguments: &DoctorArguments,
     runtime: &Runtime,
-    user_home: Option<PathBuf>,
+    places: Option<&Places>,
     terminal: &mut Terminal,
 ) -> ExitCode {
     let Process { config, redactor, .. } = process;
@@ -100,7 +100,7 @@ pub(super) fn run(
     checks.push(files::output_folder(config));
     checks.push(system::network(config));
     checks.push(system::process());
-    checks.extend(user_home.map(|home| system::clients(&home)));
+    checks.extend(places.map(system::clients));
     if arguments.online {
         checks.extend(runtime.block_on(online::checks(process)));
     }

@@ -135,9 +135,9 @@ impl FromStr for Client {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim().to_ascii_lowercase().replace([' ', '_'], "-");
-        let known = Self::ALL.into_iter().find(|client| {
-            client.name() == text || client.other_names().contains(&text.as_str())
-        });
+        let known = Self::ALL
+            .into_iter()
+            .find(|client| client.name() == text || client.other_names().contains(&text.as_str()));
         known.ok_or(NotAClient)
     }
 }
@@ -267,12 +267,16 @@ impl Client {
             (Self::ClaudeCode, _) => {
                 "`claude mcp list` shows whether it connects; sessions that run need a restart."
             }
-            (Self::Cursor, _) => "Open Cursor's settings, MCP: the server is listed there with its tools.",
+            (Self::Cursor, _) => {
+                "Open Cursor's settings, MCP: the server is listed there with its tools."
+            }
             (Self::VsCode, _) => {
                 "Run \"MCP: List Servers\" from VS Code's command palette and start `layer`."
             }
             (Self::Windsurf, _) => "Refresh the list of MCP servers in Windsurf's Cascade panel.",
-            (Self::Zed, _) => "Open the settings of Zed's agent panel: the server's dot turns green.",
+            (Self::Zed, _) => {
+                "Open the settings of Zed's agent panel: the server's dot turns green."
+            }
             (Self::Codex, Scope::Project) => {
                 "Start `codex` in the project and trust it; `/mcp` shows the server."
             }
@@ -334,9 +338,7 @@ impl Places {
             },
             Client::Cursor => self.home.join(".cursor").join("mcp.json"),
             Client::VsCode => self.programs().join("Code").join("User").join("mcp.json"),
-            Client::Windsurf => {
-                self.home.join(".codeium").join("windsurf").join("mcp_config.json")
-            }
+            Client::Windsurf => self.home.join(".codeium").join("windsurf").join("mcp_config.json"),
             // Zed keeps to `.config` on macOS too.
             Client::Zed => match self.os {
                 Os::MacOs => self.home.join(".config").join("zed").join("settings.json"),

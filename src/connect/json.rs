@@ -111,7 +111,10 @@ fn first_different<'a>(entry: &'a Entry, found: &Value) -> Option<&'a Field> {
 }
 
 /// The property of this name, which must not stand twice: readers differ in which they take.
-fn only<'a, 'b>(object: &'b Object<'a>, key: &str) -> Result<Option<&'b ObjectProp<'a>>, EditError> {
+fn only<'a, 'b>(
+    object: &'b Object<'a>,
+    key: &str,
+) -> Result<Option<&'b ObjectProp<'a>>, EditError> {
     let mut named = object.properties.iter().filter(|property| property.name.as_str() == key);
     match (named.next(), named.next()) {
         (first, None) => Ok(first),
@@ -227,7 +230,8 @@ impl<'a> Document<'a> {
             let around = indent_at(text, object.range.start);
             let indent = format!("{around}{}", style.unit);
             let property = style.property(key, &style.pretty(value, &indent));
-            let last = self.from(inner.start).take_while(|token| token.range.end <= inner.end).last();
+            let last =
+                self.from(inner.start).take_while(|token| token.range.end <= inner.end).last();
             let Some(comment) = last else {
                 let with = format!("{newline}{indent}{property}{newline}{around}");
                 return vec![Splice::replace(inner, with)];
@@ -279,8 +283,8 @@ impl<'a> Document<'a> {
         let comma_before = before.and_then(|before| self.comma_after(before.range.end));
         let after = self.after_comments(comma.as_ref().map_or(end, |comma| comma.end));
         let alone = properties.len() == 1;
-        let own_line = begins_line(text, start)
-            && part(text, after..line_end(text, after)).trim().is_empty();
+        let own_line =
+            begins_line(text, start) && part(text, after..line_end(text, after)).trim().is_empty();
         let mut splices = Vec::new();
         let cut = if own_line {
             // With the line end before it, so that the line before it keeps its comments.

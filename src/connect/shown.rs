@@ -61,7 +61,8 @@ fn windows<'a>(before: &'a str, after: &'a str) -> (Cow<'a, str>, Cow<'a, str>) 
             Some(at) if front > BESIDE => format!("… {}", part(&head, at..head.len())),
             _ => head,
         };
-        let tail: String = part(text, end..text.len()).chars().take_while(|it| *it != '"').collect();
+        let tail: String =
+            part(text, end..text.len()).chars().take_while(|it| *it != '"').collect();
         format!("{head}{}{tail} …", part(text, front..end))
     };
     (window(before).into(), window(after).into())

@@ -57,7 +57,9 @@ pub(super) fn put(
         }
         match fields.get(field.key.as_str()) {
             Some(there) => splices.push(Splice::replace(there.span(), written(&field.value))),
-            None if inline => missing.push_str(&format!(" {} = {},", field.key, written(&field.value))),
+            None if inline => {
+                missing.push_str(&format!(" {} = {},", field.key, written(&field.value)))
+            }
             None => {
                 missing.push_str(&format!("{newline}{} = {}", field.key, written(&field.value)));
             }

@@ -247,12 +247,7 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn write(
-        target: &Path,
-        text: &str,
-        like: Option<&Present>,
-        private: bool,
-    ) -> io::Result<Self> {
+    fn write(target: &Path, text: &str, like: Option<&Present>, private: bool) -> io::Result<Self> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let at = target.with_file_name(format!(".{name}.layer-mcp-{}", std::process::id()));
         // Of a process of this number that was killed.
