@@ -9,6 +9,8 @@ pub mod entry;
 mod json;
 pub mod shown;
 mod splice;
+#[cfg(test)]
+mod tests;
 mod toml;
 
 use serde_json::Value;

@@ -207,7 +207,7 @@ impl Connecting<'_> {
         } else {
             String::new()
         };
-        let warnings = self.warnings(&site, &found, text, &plan.outcome, &program);
+        let warnings = self.warnings(&site, &found, text, plan.outcome, &program);
         let mut backup = None;
         if *print {
             if !json {
@@ -248,6 +248,9 @@ impl Connecting<'_> {
         }
         if !print {
             let _ = terminal.print(self.did(&site, plan.outcome));
+            if changes && plan.after.is_none() {
+                let _ = terminal.print("The file held nothing else, and is gone.");
+            }
             if let Some(backup) = backup {
                 let _ = terminal.print(format!("As it was: {}", backup.display()));
             }
@@ -422,7 +425,7 @@ impl Connecting<'_> {
         site: &Site,
         found: &Value,
         text: Option<&str>,
-        outcome: &Outcome,
+        outcome: Outcome,
         program: &str,
     ) -> Vec<String> {
         let mut notes = Vec::new();
@@ -433,7 +436,7 @@ impl Connecting<'_> {
                  the file (and of its backups), and replace it at Layer.ai if others could read it."
             ));
         }
-        if self.arguments.remove {
+        if self.arguments.remove || !outcome.changes() {
             return notes;
         }
         if program::is_of_a_build(program.as_ref()) {
@@ -448,7 +451,7 @@ impl Connecting<'_> {
                  `Pictures/Layer`. `--output-dir FOLDER` names another place."
             ));
         }
-        if site.scope == Scope::Project && *outcome != Outcome::AlreadyConnected {
+        if site.scope == Scope::Project {
             notes.push(format!(
                 "`{file}` may be shared with others, and `{program}` is a path of this machine."
             ));
