@@ -190,7 +190,7 @@ fn what_is_not_understood_is_left_alone() {
     let refused = |client, text: &str| plan(&site(client), Some(text), &[], "layer", &wish);
     for (text, line, column) in [
         ("{", 1, 1),
-        ("{\n  \"a\": 1\n  \"b\": 2\n}", 3, 3),
+        ("{\n  \"a\": 1\n  \"b\": 2\n}", 2, 9),
         ("{'a': 1}", 1, 2),
         ("{\"a\": 1} {}", 1, 10),
         ("{\"a\": /* 1}", 1, 7),
