@@ -10,7 +10,7 @@ use crate::client::{Place, Ran};
 const TOKEN: &str = "pat_Kx7Qm2Rv9Tz4Wb8Yd3Nf6Hj1Lc5Gs0PaEuXo";
 
 /// A client, whether the file is the project's, and the file's name below `tests/data/clients`.
-const FILES: [(&str, bool, &str); 21] = [
+const FILES: [(&str, bool, &str); 20] = [
     ("claude-desktop", false, "claude-desktop.json"),
     ("claude-desktop", false, "claude-desktop-notepad.json"),
     ("claude-code", false, "claude-code.json"),
@@ -31,7 +31,6 @@ const FILES: [(&str, bool, &str); 21] = [
     ("codex", false, "codex-one-table.toml"),
     ("gemini-cli", false, "gemini.json"),
     ("gemini-cli", true, "gemini-servers.json"),
-    ("gemini-cli", false, "gemini.json"),
 ];
 
 /// What other servers' entries in those files keep to themselves.
