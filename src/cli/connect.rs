@@ -200,10 +200,10 @@ impl Connecting<'_> {
         }
         let after = plan.after.as_deref().unwrap_or_default();
         let found = plan.found.clone().unwrap_or_default();
-        let known = [entry.to_json(), program_alone(&found)];
+        let (ours, theirs) = (entry.to_json(), program_alone(&found));
         let changes = plan.outcome.changes();
         let shown = if changes {
-            difference(text.unwrap_or_default(), after, &[&known[0], &known[1]])
+            difference(text.unwrap_or_default(), after, &[&ours, &theirs])
         } else {
             String::new()
         };
