@@ -203,7 +203,7 @@ impl Connecting<'_> {
         let (ours, theirs) = (entry.to_json(), program_alone(&found));
         let changes = plan.outcome.changes();
         let shown = if changes {
-            difference(text.unwrap_or_default(), after, &[&ours, &theirs])
+            difference(site.format, text.unwrap_or_default(), after, &[&ours, &theirs])
         } else {
             String::new()
         };

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use similar::TextDiff;
 
+use super::client::Format;
 use super::entry::texts;
-use super::splice::part;
-use crate::redact::clean_line;
+use super::splice::{line_end, part};
+use crate::redact::clean;
 
 /// Unchanged lines around a change.
 const AROUND: usize = 2;
@@ -17,19 +18,20 @@ const LONGEST_LINE: usize = 200;
 /// What is left of a long line on each side of a difference.
 const BESIDE: usize = 40;
 
-/// The difference between two texts. Texts in quotes are shown only where they are in `known`: what
-/// stands beside this server's entry may be another's key.
-pub fn difference(before: &str, after: &str, known: &[&Value]) -> String {
+/// The difference between two texts. Texts in quotes are shown only where they are in `known`, and
+/// comments not at all: what stands beside this server's entry may be another's key.
+pub fn difference(format: Format, before: &str, after: &str, known: &[&Value]) -> String {
     let mut known: BTreeSet<&str> = known.iter().flat_map(|value| texts(value)).collect();
     known.extend(["stdio", "custom"]);
-    let (before, after) = windows(before, after);
+    // All of it before any part is taken, so that none is taken from within quotes.
+    let [before, after] = [before, after].map(|text| masked(format, text, &known));
+    let (before, after) = windows(&before, &after);
     let diff = TextDiff::from_lines(before.as_ref(), after.as_ref());
     let mut lines = Vec::new();
     for hunk in diff.unified_diff().context_radius(AROUND).iter_hunks() {
         lines.push(hunk.header().to_string());
         for change in hunk.iter_changes() {
-            let line = change.value().trim_end_matches(['\r', '\n']);
-            let line = clean_line(&masked(line, &known), 4 * LONGEST_LINE);
+            let line = clean(change.value().trim_end_matches(['\r', '\n']), 4 * LONGEST_LINE);
             lines.push(format!("{}{line}", change.tag()).trim_end().to_owned());
         }
     }
@@ -56,49 +58,88 @@ fn windows<'a>(before: &'a str, after: &'a str) -> (Cow<'a, str>, Cow<'a, str>) 
             let kept: Vec<char> = part(text, 0..front).chars().rev().take(BESIDE).collect();
             kept.into_iter().rev().collect()
         };
-        // From a quote on, so that no half of a text stands there.
-        let head = match head.find('"') {
-            Some(at) if front > BESIDE => format!("… {}", part(&head, at..head.len())),
-            _ => head,
-        };
-        let tail: String =
-            part(text, end..text.len()).chars().take_while(|it| *it != '"').collect();
+        let head = if front > BESIDE { format!("… {head}") } else { head };
+        let tail: String = part(text, end..text.len()).chars().take(BESIDE).collect();
         format!("{head}{}{tail} …", part(text, front..end))
     };
     (window(before).into(), window(after).into())
 }
 
-/// A line in which texts that are nobody's business are `…`.
-fn masked(line: &str, known: &BTreeSet<&str>) -> String {
-    let mut shown = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = rest.find(['"', '\'']) {
+/// The text with `…` for comments and for what stands in quotes and is nobody's business.
+fn masked(format: Format, text: &str, known: &BTreeSet<&str>) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let next = rest.char_indices().find_map(|(at, _)| {
+            let here = part(rest, at..rest.len());
+            piece(format, here).map(|piece| (at, piece, here))
+        });
+        let Some((at, piece, here)) = next else { break };
         shown.push_str(part(rest, 0..at));
-        let quoted = part(rest, at..rest.len());
-        let apostrophe = quoted.starts_with('\'')
-            && part(rest, 0..at).chars().next_back().is_some_and(char::is_alphanumeric);
-        if apostrophe {
-            shown.push('\'');
-            rest = part(rest, at + 1..rest.len());
-            continue;
+        let taken = part(here, 0..piece.length());
+        rest = part(here, piece.length()..here.len());
+        match piece {
+            Piece::Hidden { open, .. } => {
+                shown.extend([open, " …"]);
+                // The lines stay as many.
+                shown.extend(taken.chars().filter(|letter| *letter == '\n'));
+            }
+            Piece::Quoted { quote, .. } => {
+                let is_key = rest.trim_start_matches([' ', '\t']).starts_with([':', '=', '.']);
+                let plain = match quote {
+                    '"' => serde_json::from_str::<String>(taken).ok(),
+                    _ => Some(taken.trim_matches(quote).to_owned()),
+                };
+                let is_known = |plain: &str| plain.is_empty() || known.contains(plain);
+                if is_key || plain.as_deref().is_some_and(is_known) {
+                    shown.push_str(taken);
+                } else {
+                    shown.extend([quote, '…', quote]);
+                }
+            }
         }
-        let quote = if quoted.starts_with('"') { '"' } else { '\'' };
-        let length = quoted_length(quoted, quote);
-        let (text, behind) = (part(quoted, 0..length), part(quoted, length..quoted.len()));
-        let is_key = behind.trim_start().starts_with([':', '=', '.']);
-        let plain = match quote {
-            '"' => serde_json::from_str::<String>(text).ok(),
-            _ => text.get(1..length.saturating_sub(1)).map(str::to_owned),
-        };
-        if is_key || plain.is_some_and(|plain| plain.is_empty() || known.contains(plain.as_str())) {
-            shown.push_str(text);
-        } else {
-            shown.extend([quote, '…', quote]);
-        }
-        rest = behind;
     }
     shown.push_str(rest);
     shown
+}
+
+/// Something in a text that is not shown as it is; lengths in bytes.
+enum Piece {
+    /// A comment, or a text over several lines: only its beginning is shown.
+    Hidden { open: &'static str, length: usize },
+    /// A text on one line, with its quotes.
+    Quoted { quote: char, length: usize },
+}
+
+impl Piece {
+    const fn length(&self) -> usize {
+        match self {
+            Self::Hidden { length, .. } | Self::Quoted { length, .. } => *length,
+        }
+    }
+}
+
+/// What begins here.
+fn piece(format: Format, here: &str) -> Option<Piece> {
+    let through = |open: &'static str, close: &str| {
+        let inner = here.strip_prefix(open)?;
+        let length = inner.find(close).map_or(inner.len(), |at| at + close.len());
+        Some(Piece::Hidden { open, length: open.len() + length })
+    };
+    let line = |open: &'static str| {
+        here.starts_with(open).then(|| Piece::Hidden { open, length: line_end(here, 0) })
+    };
+    let quoted = |quote: char| {
+        here.starts_with(quote).then(|| Piece::Quoted { quote, length: quoted_length(here, quote) })
+    };
+    match format {
+        Format::Json => line("//").or_else(|| through("/*", "*/")).or_else(|| quoted('"')),
+        Format::Toml => line("#")
+            .or_else(|| through("\"\"\"", "\"\"\""))
+            .or_else(|| through("'''", "'''"))
+            .or_else(|| quoted('"'))
+            .or_else(|| quoted('\'')),
+    }
 }
 
 /// How long a text in quotes is, with them; to the end of the line when it is not closed.
@@ -106,6 +147,7 @@ fn quoted_length(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, letter) in text.char_indices().skip(1) {
         match letter {
+            '\n' => return at,
             _ if escaped => escaped = false,
             '\\' if quote == '"' => escaped = true,
             letter if letter == quote => return at + 1,

@@ -240,21 +240,24 @@ fn a_difference_shows_no_secret_of_others() {
          \"args\": [\"--key\", \"{secret}\"]\n    }}\n  }}\n}}\n"
     );
     let minified: String = before.replace(" // don't", "").split_whitespace().collect();
+    let spaced = minified.replace(':', ": ").replace("{\"env", "{ /* 5\" of it */ \"env");
     let long = minified.replace("\"env\"", &format!("\"x\":\"{}\",\"env\"", secret.repeat(40)));
-    for before in [&before, &minified, &long] {
+    for before in [&before, &minified, &spaced, &long] {
         let entry = entry(Client::Cursor, &["serve"]).to_json();
         let after = connected(Client::Cursor, before);
         for shown in [
-            shown::difference(before, &after, &[&entry]),
-            shown::difference(&after, before, &[&entry]),
+            shown::difference(Format::Json, before, &after, &[&entry]),
+            shown::difference(Format::Json, &after, before, &[&entry]),
         ] {
             assert!(!shown.contains("hunter2"), "{shown}");
             assert!(shown.contains("/usr/bin/layer-mcp") && shown.contains("serve"), "{shown}");
             assert!(shown.lines().all(|line| line.chars().count() < 700), "{shown}");
         }
     }
-    let toml = format!("[mcp_servers.a.env]\nKEY = '{secret}'\nB = \"{secret}\"\n");
-    let shown = shown::difference(&toml, &connected(Client::Codex, &toml), &[]);
+    let toml = format!(
+        "[mcp_servers.a.env]\n# it's {secret}\nKEY = '{secret}'\nC = \"\"\"\n{secret}\n\"\"\" # \"\nB = \"{secret}\"\n"
+    );
+    let shown = shown::difference(Format::Toml, &toml, &connected(Client::Codex, &toml), &[]);
     assert!(!shown.contains("hunter2"), "{shown}");
 }
 

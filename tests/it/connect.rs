@@ -327,6 +327,7 @@ fn what_can_not_be_changed_is_left_alone_and_told() {
         assert_eq!((fs::read(&file).unwrap(), beside(&file).len()), (content.to_owned(), 0));
         assert_eq!(connect(&place, &["cursor", "--remove"]).code, Some(1));
         assert_eq!(in_json(&place, &["cursor"], 1)["status"], "error");
+        fs::remove_file(file).unwrap();
     }
     let file = put(&place, &["cursor"], b"{\"a\": \"\xff\xfe\"}");
     assert!(connect(&place, &["cursor"]).stderr.contains("UTF-8"));
