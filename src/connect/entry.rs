@@ -134,6 +134,8 @@ pub(super) fn texts(value: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, reason = "a panic is a failed test")]
+
     use super::*;
 
     #[test]

@@ -222,7 +222,7 @@ impl<'a> Document<'a> {
         let newline = style.newline;
         let inner = object.range.start + 1..object.range.end.saturating_sub(1);
         let Some(last) = object.properties.last() else {
-            let root = self.root.as_ref().map_or(0..0, |root| range(root));
+            let root = self.root.as_ref().map_or(0..0, range);
             let has_more = self.tokens.iter().any(|token| token.token == Token::Colon);
             if has_more && !part(text, root).contains('\n') {
                 return vec![Splice::replace(inner, style.property(key, &style.compact(value)))];

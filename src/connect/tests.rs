@@ -1,6 +1,11 @@
 //! Texts of all shapes, changed and changed back.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a panic is a failed test"
+)]
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
