@@ -271,7 +271,7 @@ fn connect_asks_the_person_before_it_writes() {
     let (code, screen) = person.sees_the_end();
     assert_eq!(code, Some(1), "{screen}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "{ }\n");
-    assert_eq!(files_below(file.parent().unwrap()), [file.clone()]);
+    assert_eq!(files_below(file.parent().unwrap()), std::slice::from_ref(&file));
 
     let mut person = Person::runs(&env, &["connect", "cursor"]);
     person.waits_for("Write that?").types("\r").waits_for("Connected Cursor").waits_for("Next: ");
