@@ -1,6 +1,6 @@
 """`layer-mcp connect` against the command lines of Claude Code, Codex and Gemini CLI.
 
-Usage: connect.py LAYER_MCP CLAUDE CODEX NODE GEMINI_JS
+Usage: connect.py LAYER_MCP
 
 Each client, in a home folder of its own and without a network, must see what `connect` writes, and
 must not see it any more after `--remove`; what the client's own command adds must be known to
@@ -15,6 +15,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+# Nothing is written beside the sources.
+sys.dont_write_bytecode = True
+import clients  # noqa: E402
 
 
 class Wrong(Exception):
@@ -191,14 +195,14 @@ def gemini(program, node, script):
 
 
 def main():
-    program, claude, codex_path, node, script = (Path(word).resolve() for word in sys.argv[1:])
+    program = Path(sys.argv[1]).resolve()
     try:
-        for path in (program, claude, codex_path, node, script):
-            check(path.is_file(), f"{path} is not there")
-        print("Claude Code", claude_code(program, claude))
-        print("Codex", codex(program, codex_path))
-        print("Gemini CLI", gemini(program, node, script))
-    except Wrong as wrong:
+        clients.install()
+        check(program.is_file(), f"{program} is not there")
+        print("Claude Code", claude_code(program, clients.claude()))
+        print("Codex", codex(program, clients.codex()))
+        print("Gemini CLI", gemini(program, clients.node(), clients.gemini()))
+    except (Wrong, clients.Failed) as wrong:
         sys.exit(f"connect.py: {wrong}")
 
 
