@@ -7,6 +7,7 @@ mod doctor;
 mod guard;
 mod jobs;
 mod layer_access;
+mod parent;
 mod proof;
 mod sandbox;
 mod serve;
