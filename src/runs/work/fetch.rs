@@ -33,7 +33,7 @@ impl Worker {
         }
         let Some(source) = trouble else { return Ok(files) };
         if !files.is_empty() {
-            let written = self.inner.journal().await?.record_some_files(&self.id, &files).await;
+            let written = self.inner.records().await?.record_some_files(&self.id, &files).await;
             written.map_err(|error| RunError::journal(error).of_job(&self.id))?;
         }
         Err(RunError::Download { job: self.id.clone(), source, saved: files })
