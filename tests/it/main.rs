@@ -24,6 +24,8 @@ mod faults;
 mod files;
 mod ledger;
 mod library;
+#[cfg(target_os = "linux")]
+mod life;
 mod money;
 mod projects;
 mod queue;
