@@ -455,6 +455,10 @@ impl Runs {
         let (sender, stage) = watch::channel(Stage::Starting);
         let (runs, id, begun) = (self.clone(), new.id.clone(), stage.clone());
         let piece = self.inner.starts.spawn(async move {
+            // A process that ends has counted its entries.
+            if runs.inner.ending.is_cancelled() {
+                return Err(RunError::TooSlow);
+            }
             let journal = runs.inner.journal().await?;
             {
                 let mut live = runs.live();

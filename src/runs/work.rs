@@ -350,6 +350,11 @@ impl Worker {
         let deadline = Instant::now() + LONGEST_RUN;
         let mut pause = Duration::from_millis(50);
         loop {
+            // The end of the process gives all leases back, and none must come after that.
+            let holding = self.inner.writers.token();
+            if self.inner.ending.is_cancelled() {
+                return Err(RunError::Timeout { job: self.id.clone() });
+            }
             let held = self
                 .inner
                 .records()
@@ -357,6 +362,7 @@ impl Worker {
                 .hold(&self.id, &self.inner.session, self.inner.now())
                 .await
                 .map_err(|error| RunError::journal(error).of_job(&self.id))?;
+            drop(holding);
             if held {
                 return Ok(Some(Lease::keep(&self.inner, &self.id)));
             }
