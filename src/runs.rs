@@ -49,6 +49,7 @@ use jiff::{Timestamp, Zoned};
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::audit::{AuditTrail, Event};
 use crate::journal::{Job, JobFailure, JobFilter, JobId, JobState, Journal};
@@ -431,6 +432,13 @@ impl Inner {
             .get_or_try_init(|| Journal::open(&self.settings.journal))
             .await
             .map_err(RunError::journal)
+    }
+
+    /// To be held while files are written: the end of the process waits for it a while. `None` when
+    /// the end has begun; then nothing is to be begun.
+    fn writing(&self) -> Option<TaskTrackerToken> {
+        let token = self.writers.token();
+        (!self.ending.is_cancelled()).then_some(token)
     }
 
     fn now(&self) -> Timestamp {

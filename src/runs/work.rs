@@ -351,8 +351,8 @@ impl Worker {
         let mut pause = Duration::from_millis(50);
         loop {
             // The end of the process gives all leases back, and none must come after that.
-            let holding = self.inner.writers.token();
-            if self.inner.ending.is_cancelled() {
+            let holding = self.inner.writing();
+            if holding.is_none() {
                 return Err(RunError::Timeout { job: self.id.clone() });
             }
             let held = self

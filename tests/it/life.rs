@@ -372,7 +372,8 @@ fn five_hundred_starts_and_stops_leave_nothing() {
     assert_eq!(jobs.len(), bought);
     let open: Vec<_> = jobs.iter().filter(|job| job["status"] != "complete").collect();
     assert!(open.is_empty(), "{open:#?}");
-    assert_eq!(env.project_files().len(), bought);
+    let files = env.project_files();
+    assert_eq!(files.len(), bought, "{files:#?}");
     nothing_is_left(&env);
 }
 
