@@ -109,6 +109,8 @@ struct State {
     key: Option<SealKey>,
     /// The day on which old files were last looked for.
     swept: Option<Date>,
+    /// Whether this process has written to the folder.
+    begun: bool,
     /// Whether a failure was reported already.
     reported: bool,
     /// When another process was last waited for in vain.
@@ -197,6 +199,10 @@ impl Inner {
     }
 
     fn append(&self, state: &mut State, event: Event, needed: bool, role: Role) -> io::Result<()> {
+        // A home that was moved or removed meanwhile is not made again: it could not be put back.
+        if state.begun && !self.folder.parent().is_none_or(|home| home.is_dir()) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the folder above it is gone"));
+        }
         make_private_folder(&self.folder)?;
         let in_vain = state.waited.is_some_and(|waited| waited.elapsed() < NO_WAIT);
         let patience = if in_vain && !needed { Duration::ZERO } else { PATIENCE };
@@ -211,6 +217,7 @@ impl Inner {
         // A clock that was set back must not put a line before older ones.
         let day = newest.map_or(day_of(now), |newest| newest.max(day_of(now)));
         self.write(state, day, now, newest, event, role)?;
+        state.begun = true;
         if state.swept != Some(day) {
             state.swept = Some(day);
             self.sweep(state, day, now)?;

@@ -5,8 +5,10 @@ mod call;
 mod connect;
 mod credentials;
 mod doctor;
+mod guard;
 mod jobs;
 mod layer_access;
+mod parent;
 mod proof;
 mod sandbox;
 mod serve;
@@ -160,6 +162,9 @@ fn parse_fault(text: &str) -> Result<FaultSpec, String> {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    if let Some(code) = guard::keep() {
+        return code;
+    }
     let redactor = Redactor::new();
     let mut terminal = Terminal::system(&redactor);
     let arguments = match Arguments::try_parse() {
@@ -205,6 +210,9 @@ pub fn run() -> ExitCode {
     {
         let _ = terminal.note(format!("error: {message}"));
         return ExitCode::from(2);
+    }
+    if let Some(command) = &mut config.unlock.password.command {
+        command.kept_by(guard::program());
     }
     let config = Arc::new(config);
     let audit = AuditTrail::new(

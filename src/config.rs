@@ -547,7 +547,7 @@ impl Reader<'_> {
         let place = path.display();
         let text = match read_small(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return File::default(),
+            Err(error) if is_absent(&error) => return File::default(),
             Err(error) => {
                 self.warnings.push(format!("`{place}` is ignored: {error}"));
                 return File::default();
@@ -598,7 +598,7 @@ impl Reader<'_> {
     fn file(&mut self, path: &Path) -> File {
         let text = match read_small(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return File::default(),
+            Err(error) if is_absent(&error) => return File::default(),
             Err(error) => {
                 self.problem(&path.display().to_string(), format!("it can't be read: {error}"));
                 return File::default();
@@ -643,6 +643,12 @@ impl Reader<'_> {
             (None, None) => (None, true),
         }
     }
+}
+
+/// In the place of the home there may be a file: then there are no settings, and whatever needs a
+/// home says so.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

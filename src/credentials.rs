@@ -52,6 +52,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use command::NOT_STARTED;
 pub use error::{LockedReason, PermissionProblem, StoreError};
 pub use keyring::KeyringProblem;
 pub use record::{AuditKey, Credentials, InvalidCredentials};

@@ -50,6 +50,19 @@ pub enum JournalError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file is not the one that was opened: what would be written to that, nobody would find.
+    #[error(
+        "the journal `{path}` is gone: it was moved, deleted or replaced while this server ran, \
+         and what is bought can't be recorded",
+        path = path.display()
+    )]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// It was written by a newer version, whose entries this one would not understand.
+    #[error("the journal was written by a newer layer-mcp")]
+    Newer,
     /// SQLite failed: full disk, damaged file, too long a wait for another process.
     #[error("the journal failed")]
     Database(#[from] sqlx::Error),
@@ -59,12 +72,47 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// What the user can do about it.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::Gone { .. } => {
+                "nothing is bought meanwhile. Ask the user to put the journal back, with the files \
+                 beside it: then the server goes on by itself. If it is lost, a restart of the \
+                 server begins a new one, which knows nothing of earlier purchases and budgets"
+            }
+            Self::Newer => {
+                "ask the user to update layer-mcp, or to have each version use a home of its own \
+                 (`LAYER_MCP_HOME`); nothing is bought that can't be recorded"
+            }
+            Self::Database(_) if self.is_damaged() => {
+                "nothing is bought that can't be recorded. Ask the user to put a copy of the \
+                 journal back, or to move the damaged file and those beside it away and to restart \
+                 the server: a new journal knows nothing of earlier purchases and budgets"
+            }
+            _ => {
+                "nothing is bought that can't be recorded: make room on the disk, or check that \
+                 the `.layer-mcp` folder in the home folder is a folder and writable \
+                 (`layer-mcp doctor`), and call again"
+            }
+        }
+    }
+
+    /// The primary result code of SQLite.
+    fn sqlite_code(&self) -> Option<u32> {
+        let Self::Database(sqlx::Error::Database(error)) = self else { return None };
+        let code = error.code().and_then(|code| code.parse::<u32>().ok());
+        code.map(|code| code & 0xff)
+    }
+
+    /// SQLITE_CORRUPT and SQLITE_NOTADB.
+    fn is_damaged(&self) -> bool {
+        matches!(self.sqlite_code(), Some(11 | 26))
+    }
+
     /// True when another process held the file.
     fn is_busy(&self) -> bool {
-        let Self::Database(sqlx::Error::Database(error)) = self else { return false };
-        // SQLITE_BUSY and its extended codes.
-        let code = error.code().and_then(|code| code.parse::<u32>().ok());
-        code.is_some_and(|code| code & 0xff == 5)
+        // SQLITE_BUSY.
+        self.sqlite_code() == Some(5)
     }
 }
 
@@ -102,8 +150,8 @@ pub struct Terms {
 pub struct Journal {
     pool: SqlitePool,
     path: PathBuf,
-    /// Which file it was when it was opened.
-    identity: Option<(u64, u64)>,
+    /// Which files it were when it was opened.
+    identity: Identity,
 }
 
 impl Journal {
@@ -139,11 +187,26 @@ impl Journal {
     async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, JournalError> {
         let pool = SqlitePoolOptions::new()
             .max_connections(2)
+            // A connection that was closed would be opened again by its path, whatever lies there
+            // by then; and the last one takes the log with it, which tells whose file this is.
+            .idle_timeout(None)
+            .max_lifetime(None)
             .acquire_timeout(Duration::from_secs(15))
             .connect_with(options)
             .await?;
         schema::bring_up_to_date(&pool).await?;
         Ok(pool)
+    }
+
+    /// Whether the file still lies where it was opened.
+    ///
+    /// # Errors
+    /// [`JournalError::Gone`].
+    pub fn in_place(&self) -> Result<&Self, JournalError> {
+        if identity(&self.path) == self.identity {
+            return Ok(self);
+        }
+        Err(JournalError::Gone { path: self.path.clone() })
     }
 
     /// Writes down a purchase that is about to be made, holds it for its session, and checks its
@@ -157,11 +220,7 @@ impl Journal {
         now: Timestamp,
     ) -> Result<Reservation, JournalError> {
         // What is written to a file that nobody finds any more is not recorded.
-        if identity(&self.path) != self.identity {
-            let gone = "it was moved, deleted or replaced since it was opened: restart the server";
-            let source = std::io::Error::other(gone);
-            return Err(JournalError::Open { path: self.path.clone(), source });
-        }
+        self.in_place()?;
         let mut transaction = self.write().await?;
         if let Some(since) = same_since
             && let Some(same) = same_request(&mut transaction, &new.fingerprint, since).await?
@@ -401,20 +460,33 @@ async fn same_request(
     row.as_ref().map(read_job).transpose()
 }
 
-/// The file at this path, by device and number.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+/// The journal and its write-ahead log, each by device and number.
+type Identity = [Option<(u64, u64)>; 2];
+
+/// Which files lie at this path.
+fn identity(path: &Path) -> Identity {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let facts = std::fs::metadata(path).ok()?;
-        Some((facts.dev(), facts.ino()))
+        [path.to_owned(), beside(path, "-wal")].map(|path| {
+            let facts = std::fs::metadata(path).ok()?;
+            Some((facts.dev(), facts.ino()))
+        })
     }
     // An open file can't be taken away there.
     #[cfg(not(unix))]
     {
         let _ = path;
-        None
+        [None, None]
     }
+}
+
+/// A file that SQLite keeps beside the journal.
+#[cfg(unix)]
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 /// Makes the file before SQLite does, so that it and its companions are never readable by others.
@@ -424,10 +496,27 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        options.mode(0o600);
         if let Some(folder) = path.parent() {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            // Of two processes that begin a journal only one finds none. Where a file system has no
+            // locks, two that begin one at the very same moment are left to SQLite.
+            let folder = std::fs::File::open(folder)?;
+            let _ = folder.lock();
+            if !path.try_exists()? {
+                // Of a journal that was taken away. A server that had it open still uses them, and
+                // SQLite would take them for the new journal's.
+                for ending in ["-wal", "-shm"] {
+                    match std::fs::remove_file(beside(path, ending)) {
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                            return Err(error);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            return options.open(path).map(drop);
         }
-        options.mode(0o600);
     }
     #[cfg(not(unix))]
     if let Some(folder) = path.parent() {

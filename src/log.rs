@@ -23,6 +23,13 @@ const KEPT: u32 = 4;
 /// The longest line; an event is never worth more.
 const LONGEST_LINE: usize = 4_000;
 const NAME: &str = "layer-mcp.log";
+/// For so long a full stderr is waited for; whoever does not read it loses lines from then on.
+#[cfg(unix)]
+const PATIENCE: rustix::event::Timespec =
+    rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// A pipe that has room takes so many bytes without making anybody wait: `PIPE_BUF` is at least
+/// that much (POSIX).
+const PIECE: usize = 512;
 
 /// The target of our own events. Libraries would log whole requests, with their prompts and
 /// tokens, so that nothing below a warning is taken from them.
@@ -34,7 +41,7 @@ pub fn start(folder: &Path, to_stderr: &str, to_file: &str, redactor: &Redactor)
     let stderr = fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(Sink::new(Out::Stderr, redactor))
+        .with_writer(Sink::new(Out::Stderr(Stderr::default()), redactor))
         .with_filter(filter(to_stderr));
     let file = fmt::layer()
         .with_ansi(false)
@@ -74,8 +81,56 @@ struct Sink {
 }
 
 enum Out {
-    Stderr,
+    Stderr(Stderr),
     File(LogFile),
+}
+
+/// Standard error, which must never hold up the work: a client may not read it, and a pipe that is
+/// full would stop whoever writes the next line, for ever.
+#[derive(Default)]
+struct Stderr {
+    /// Lines that found no room since the last one that did.
+    lost: u64,
+    /// The last line was cut off.
+    within_a_line: bool,
+}
+
+impl Stderr {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.lost > 0 && self.has_room() {
+            let told = format!("{} lines of the log were not read and are lost\n", self.lost);
+            let end = if self.within_a_line { "\n" } else { "" };
+            io::stderr().lock().write_all(format!("{end}{told}").as_bytes())?;
+            self.lost = 0;
+        }
+        self.within_a_line = false;
+        let pieces = line.chunks(PIECE);
+        for (number, piece) in pieces.enumerate() {
+            if !self.has_room() {
+                self.lost += 1;
+                self.within_a_line = number > 0;
+                return Ok(());
+            }
+            io::stderr().lock().write_all(piece)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    fn has_room(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        // Whoever lost a line already does not wait for the next.
+        let patience = if self.lost == 0 { PATIENCE } else { Timespec { tv_sec: 0, tv_nsec: 0 } };
+        let stderr = io::stderr();
+        let mut ends = [PollFd::new(&stderr, PollFlags::OUT)];
+        // What can't be asked is written to as ever.
+        poll(&mut ends, Some(&patience)).map_or(true, |ready| ready > 0)
+    }
+
+    #[cfg(not(unix))]
+    fn has_room(&self) -> bool {
+        true
+    }
 }
 
 impl Sink {
@@ -117,7 +172,7 @@ impl Drop for Line<'_> {
         let mut out = self.sink.out.lock().unwrap_or_else(PoisonError::into_inner);
         // A log that can't be written must not stop the work it is about.
         let _ = match &mut *out {
-            Out::Stderr => io::stderr().lock().write_all(line.as_bytes()),
+            Out::Stderr(stderr) => stderr.append(line.as_bytes()),
             Out::File(file) => file.append(line.as_bytes()),
         };
     }

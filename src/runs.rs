@@ -50,6 +50,7 @@ use jiff::{Timestamp, Zoned};
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::audit::{AuditTrail, Event};
 use crate::files::OutputDir;
@@ -275,7 +276,13 @@ impl Runs {
         let waited = self.attend(&job, patience, progress).await?;
         let said = if job.state == JobState::Unknown { FOUND_AGAIN } else { "" };
         let job = self.known_job(id).await?;
-        self.answer(job, waited, said).await
+        let mut report = self.answer(job, waited, said).await?;
+        // What was paid for is worth more than where that is written down.
+        if let Err(error) = self.inner.journal().await {
+            report.message.push_str(" But nothing more can be bought: ");
+            report.message.push_str(&error.report().message);
+        }
+        Ok(report)
     }
 
     /// Jobs from the newest to the oldest, as the journal has them.
@@ -441,7 +448,7 @@ impl Runs {
     /// # Errors
     /// [`RunError::JobUnknown`]; [`RunError::Journal`] when the journal can't be read.
     pub async fn known_job(&self, id: &JobId) -> Result<Job, RunError> {
-        let journal = self.inner.journal().await?;
+        let journal = self.inner.records().await?;
         let job = journal.job(id).await.map_err(RunError::journal)?;
         job.ok_or_else(|| RunError::JobUnknown { asked: id.to_string() })
     }
@@ -452,11 +459,26 @@ impl Runs {
 }
 
 impl Inner {
+    /// The journal, if it lies where it was opened: what is gone is no base for a purchase, nor
+    /// for a list of them.
     async fn journal(&self) -> Result<&Journal, RunError> {
+        self.records().await?.in_place().map_err(RunError::journal)
+    }
+
+    /// The journal, also when its file was taken away since it was opened: this process still has
+    /// it, and brings to an end what it paid for.
+    async fn records(&self) -> Result<&Journal, RunError> {
         self.journal
             .get_or_try_init(|| Journal::open(&self.settings.journal))
             .await
             .map_err(RunError::journal)
+    }
+
+    /// To be held while files are written: the end of the process waits for it a while. `None` when
+    /// the end has begun; then nothing is to be begun.
+    fn writing(&self) -> Option<TaskTrackerToken> {
+        let token = self.writers.token();
+        (!self.ending.is_cancelled()).then_some(token)
     }
 
     fn now(&self) -> Timestamp {

@@ -78,14 +78,16 @@ pub struct SandboxOptions {
     pub port: Option<u16>,
     /// The token that it accepts; `None` for the one that is the same everywhere.
     pub token: Option<String>,
+    /// Whether its certificate authority is put into a file, for other processes.
+    pub ca_file: bool,
 }
 
 impl SandboxOptions {
-    /// Usual speed, no faults, any free port.
+    /// Usual speed, no faults, any free port, a file for other processes.
     #[must_use]
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         let state_dir = state_dir.into();
-        Self { state_dir, speed: 1.0, faults: Vec::new(), port: None, token: None }
+        Self { state_dir, speed: 1.0, faults: Vec::new(), port: None, token: None, ca_file: true }
     }
 }
 
@@ -165,9 +167,12 @@ impl Sandbox {
         let (storage, storage_port) = bind(0).await?;
         // A port has one listener, so no two running sandboxes write the same file.
         let ca_file = options.state_dir.join(format!("ca-{api_port}.pem"));
-        tokio::fs::write(&ca_file, &tls.ca_pem)
-            .await
-            .map_err(|error| SandboxError::State(error.into()))?;
+        remove_stale_ca_files(&options.state_dir);
+        if options.ca_file {
+            tokio::fs::write(&ca_file, &tls.ca_pem)
+                .await
+                .map_err(|error| SandboxError::State(error.into()))?;
+        }
 
         let app = Arc::new(App {
             store,
@@ -218,7 +223,8 @@ impl Sandbox {
         &self.ca_pem
     }
 
-    /// The same in the state directory, until the sandbox stops.
+    /// The same in the state directory, until the sandbox stops; only there when it was asked for
+    /// ([`SandboxOptions::ca_file`]).
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
@@ -272,6 +278,19 @@ impl Drop for Sandbox {
         self.stop.cancel();
         // It is of no use any more, and harmless if it stays.
         let _ = std::fs::remove_file(&self.ca_file);
+    }
+}
+
+/// Removes the files of sandboxes that were killed: nobody listens on their ports any more.
+fn remove_stale_ca_files(state_dir: &Path) {
+    for entry in std::fs::read_dir(state_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let port = name.to_str().and_then(|name| name.strip_prefix("ca-")?.strip_suffix(".pem"));
+        let Some(port) = port.and_then(|port| port.parse::<u16>().ok()) else { continue };
+        // Held while the file goes, so that no new sandbox can have taken it meanwhile.
+        if let Ok(_held) = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

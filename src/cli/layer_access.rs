@@ -32,6 +32,8 @@ impl LayerAccess {
     async fn sandbox(&self) -> Result<Connection, SetupProblem> {
         let mut options = SandboxOptions::new(self.process.config.sandbox_dir().join("layer"));
         options.speed = self.process.config.sandbox_speed;
+        // This process is its only client, and may be killed at any time.
+        options.ca_file = false;
         let sandbox = Sandbox::start(options).await.map_err(|error| SetupProblem {
             code: "configuration",
             message: format!("The sandbox can't start: {error}."),

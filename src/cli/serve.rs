@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Process;
 use super::signals::told_to_stop;
+use super::{Process, parent};
 use crate::mcp::stdio::{self, StdioTransport};
 use crate::mcp::{Server, ServerSettings, Tools};
 
@@ -34,8 +34,17 @@ pub(super) async fn serve(process: Process) -> ExitCode {
         told_to_stop().await;
         on_signal.cancel();
     });
+    // A file that may grow no further is an error to be told, and not the end.
+    #[cfg(unix)]
+    super::signals::keep_large_files_harmless();
+    let orphaned = CancellationToken::new();
+    let on_parents_end = orphaned.clone();
+    tokio::spawn(async move {
+        parent::gone().await;
+        on_parents_end.cancel();
+    });
     let transport = StdioTransport::stdio(shutdown);
-    let ended = stdio::serve(server, transport).await;
+    let ended = stdio::serve_child(server, transport, orphaned).await;
     runs.shut_down(GRACE).await;
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,3 +26,12 @@ pub(super) async fn told_to_stop() {
         std::future::pending::<()>().await;
     }
 }
+
+/// From here on a write beyond the largest size that a file may have (`ulimit -f`) fails, as one on
+/// a full disk does. By default its signal ends the process.
+#[cfg(unix)]
+pub(super) fn keep_large_files_harmless() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Its handler stays when nobody listens any more.
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+}

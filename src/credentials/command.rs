@@ -1,8 +1,9 @@
-//! Runs the password command: the one child process of this program.
+//! Runs the password command: the one child process of a server.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,15 @@ use zeroize::Zeroizing;
 ///
 /// Its standard input and standard error are empty: it can neither ask nor write into the
 /// protocol's or the log's way. On Unix it leads a process group of its own, so that whatever it
-/// started is ended together with it, unless that left the group, as services of their own do.
+/// started is ended together with it, unless that left the group, as services of their own do. A
+/// `keeper` is started in its place and starts it; that one ends the group also when this process
+/// is killed.
 ///
 /// # Errors
 ///
 /// What went wrong, as the second half of a sentence about the command.
 pub(super) fn output(
+    keeper: Option<&(PathBuf, OsString)>,
     program: &str,
     arguments: &[String],
     environment: &[(OsString, OsString)],
@@ -25,18 +29,17 @@ pub(super) fn output(
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let deadline = Instant::now() + time;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let child = command.spawn().map_err(|_| "could not be started")?;
-    let mut child = Ended { child, waited: false };
+    let line: Vec<&OsStr> = std::iter::once(program)
+        .chain(arguments.iter().map(String::as_str))
+        .map(OsStr::new)
+        .collect();
+    let kept = keeper.and_then(|(keeper, word)| {
+        let line = [keeper.as_os_str(), word].into_iter().chain(line.iter().copied());
+        // The pipe that nothing is written to tells the keeper that this process still lives.
+        start(line, environment, Stdio::piped())
+    });
+    let child = kept.or_else(|| start(line.iter().copied(), environment, Stdio::null()));
+    let mut child = Ended { child: child.ok_or("could not be started")?, waited: false };
     let stdout = child.child.stdout.take().ok_or("could not be read")?;
 
     let printed = Printed::collect(stdout, limit).map_err(|_| "could not be read")?;
@@ -51,11 +54,36 @@ pub(super) fn output(
     }
     // What it started may hold its output open: an agent, for example, that stays.
     printed.wait_for_end(GRACE.min(deadline.saturating_duration_since(Instant::now())));
-    if !child.ended_well()? {
+    let status = child.status()?;
+    if status.code() == Some(i32::from(NOT_STARTED)) {
+        return Err("could not be started");
+    }
+    if !status.success() {
         return Err("ended with an error");
     }
     let bytes = printed.take().map_err(|()| "could not be read")?;
     if bytes.len() > limit { Err("printed more than a password") } else { Ok(bytes) }
+}
+
+/// How a keeper ends that could not start the command, as shells do.
+pub const NOT_STARTED: u8 = 127;
+
+fn start<'a>(
+    mut line: impl Iterator<Item = &'a OsStr>,
+    environment: &[(OsString, OsString)],
+    stdin: Stdio,
+) -> Option<Child> {
+    let mut command = Command::new(line.next()?);
+    command
+        .args(line)
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.spawn().ok()
 }
 
 /// What the command has printed so far, collected by a thread, because only the end of all who
@@ -143,10 +171,10 @@ impl Ended {
         Ok(self.child.try_wait().map_err(|_| "could not be waited for")?.is_some())
     }
 
-    fn ended_well(&mut self) -> Result<bool, &'static str> {
+    fn status(&mut self) -> Result<ExitStatus, &'static str> {
         self.end_group();
         self.waited = true;
-        Ok(self.child.wait().map_err(|_| "could not be waited for")?.success())
+        self.child.wait().map_err(|_| "could not be waited for")
     }
 
     #[cfg(unix)]

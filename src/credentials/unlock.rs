@@ -295,6 +295,7 @@ impl PasswordSettings {
 pub struct PasswordCommand {
     line: String,
     environment: Vec<(OsString, OsString)>,
+    keeper: Option<(PathBuf, OsString)>,
 }
 
 impl PasswordCommand {
@@ -314,7 +315,14 @@ impl PasswordCommand {
                 !name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("LAYER_"))
             })
             .collect();
-        Self { line: line.into(), environment }
+        Self { line: line.into(), environment, keeper: None }
+    }
+
+    /// Has this program, with this word in front, start the command: it leads the command's
+    /// process group and ends it when its standard input closes, so that the command outlives no
+    /// process that is killed. Without one the command is started as it is.
+    pub fn kept_by(&mut self, keeper: Option<(PathBuf, OsString)>) {
+        self.keeper = keeper;
     }
 
     /// Runs the command and gives what it printed: at most 4 KiB, within `time`.
@@ -324,7 +332,8 @@ impl PasswordCommand {
         let [program, arguments @ ..] = words.as_slice() else {
             return Err(LockedReason::PasswordCommand("is empty").into());
         };
-        super::command::output(program, arguments, &self.environment, time, MAX_PASSWORD_BYTES)
+        let (keeper, environment) = (self.keeper.as_ref(), &self.environment);
+        super::command::output(keeper, program, arguments, environment, time, MAX_PASSWORD_BYTES)
             .map_err(|problem| LockedReason::PasswordCommand(problem).into())
     }
 }

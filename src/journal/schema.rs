@@ -152,7 +152,7 @@ pub(super) async fn bring_up_to_date(pool: &SqlitePool) -> Result<(), JournalErr
         .await?;
     let done = usize::try_from(done.unwrap_or(0)).unwrap_or(0);
     if done > STEPS.len() {
-        return Err(JournalError::Entry("it was written by a newer layer-mcp"));
+        return Err(JournalError::Newer);
     }
     for (step, statements) in STEPS.iter().enumerate().skip(done) {
         for statement in *statements {

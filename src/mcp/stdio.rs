@@ -9,7 +9,8 @@
 //!   instance over the late `notifications/cancelled` of a discover probe.
 //! - Memory is bounded, whatever the client sends and however little it reads.
 //! - Two requests in flight never share an id, and a cancelled request is never heard of again.
-//! - The end of the input, or an output nobody reads from, ends the process at once.
+//! - The end of the input, or an output nobody reads from, ends the process at once, also while
+//!   nothing is read or written.
 //!
 //! # How it works
 //!
@@ -29,6 +30,8 @@
 
 mod ends;
 mod framing;
+#[cfg(target_os = "linux")]
+mod hangup;
 mod introduction;
 mod message;
 mod outbox;
@@ -41,6 +44,10 @@ mod tests;
 use std::{
     collections::{HashMap, VecDeque},
     io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -62,7 +69,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     ends::{Input, Output},
     panics::PanicGuard,
-    session::serve,
+    session::{serve, serve_child},
 };
 use self::{
     framing::{Line, Lines},
@@ -77,6 +84,10 @@ pub struct StdioTransport<R> {
     lines: Lines<R>,
     outbox: Outbox,
     shutdown: CancellationToken,
+    /// Nobody can write to the input any more; what is in it has yet to be read.
+    hung_up: CancellationToken,
+    /// Lines that came, to tell a client that is silent from one that is not.
+    heard: Arc<AtomicU64>,
     /// What has been read and may not go on yet.
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
@@ -125,7 +136,13 @@ impl StdioTransport<Input> {
     ///
     /// Outside a Tokio runtime with I/O enabled.
     pub fn stdio(shutdown: CancellationToken) -> Self {
-        Self::new(Input::stdin(), Output::stdout(), shutdown)
+        let transport = Self::new(Input::stdin(), Output::stdout(), shutdown);
+        #[cfg(target_os = "linux")]
+        {
+            hangup::watch(&io::stdin(), transport.hung_up.clone());
+            hangup::watch(&io::stdout(), transport.shutdown.clone());
+        }
+        transport
     }
 }
 
@@ -150,6 +167,8 @@ where
             lines: Lines::new(input, LONGEST_MESSAGE),
             outbox: Outbox::new(output, shutdown.clone()),
             shutdown,
+            hung_up: CancellationToken::new(),
+            heard: Arc::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             running: HashMap::new(),
@@ -408,10 +427,17 @@ where
                 break;
             }
             let has_room = self.has_room();
+            let is_full = !has_room && self.ending.is_none();
             let span_ends = self.ending.as_ref().map(|ending| ending.span_ends);
             let line = tokio::select! {
                 () = self.shutdown.cancelled() => return None,
                 () = self.outbox.changed() => continue,
+                // Whoever is gone, or waits for our end, reads nothing any more: then there will
+                // be no room to read up to the end of the input.
+                () = long_after(&self.hung_up), if is_full => {
+                    self.end_of_input();
+                    continue;
+                }
                 () = reached(span_ends) => {
                     if self.is_overdue() {
                         break;
@@ -420,6 +446,7 @@ where
                 }
                 line = self.lines.next(), if has_room => line,
             };
+            self.heard.fetch_add(1, Ordering::Relaxed);
             if let Some(message) = self.take_in(line) {
                 return Some(message);
             }
@@ -440,6 +467,12 @@ async fn reached(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits for it, and then for as long as a client may take nothing.
+async fn long_after(event: &CancellationToken) {
+    event.cancelled().await;
+    tokio::time::sleep(PATIENCE).await;
 }
 
 impl Waiting {

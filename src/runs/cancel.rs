@@ -68,7 +68,7 @@ impl Runs {
     }
 
     async fn cancel_unsent(&self, id: &JobId) -> Result<bool, RunError> {
-        let journal = self.inner.journal().await?;
+        let journal = self.inner.records().await?;
         let failure = JobFailure {
             message: "it was cancelled before it was its turn".to_owned(),
             ..JobFailure::default()

@@ -495,16 +495,9 @@ impl RunError {
                 ),
                 None => (source.code(), NotCharged, false, source.next_step().to_owned()),
             },
-            Self::Journal { job, .. } => match job {
+            Self::Journal { job, source } => match job {
                 Some(job) => ("journal", Unknown, true, collect(job)),
-                None => (
-                    "journal",
-                    NotCharged,
-                    true,
-                    "nothing is bought that can't be recorded: make room on the disk, or check \
-                     that the `.layer-mcp` folder in the home folder is writable, and call again"
-                        .into(),
-                ),
+                None => ("journal", NotCharged, true, source.next_step().into()),
             },
             Self::Insufficient { .. } => (
                 "insufficient_balance",

@@ -46,7 +46,7 @@ impl Runs {
                 return Ok(Search::NotLooked);
             }
         };
-        let journal = self.inner.journal().await?;
+        let journal = self.inner.records().await?;
         let mut free = HashSet::new();
         for id in found {
             if !journal.knows_run(&id).await.map_err(RunError::journal)? {

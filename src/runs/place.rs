@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::error::RunError;
 use crate::files::{FileError, IncomingFile, OutputDir, SaveTo, SavedFile};
 use crate::journal::Job;
@@ -73,20 +75,27 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) async fn of(job: &Job, count: usize) -> Result<Self, RunError> {
+    pub(super) async fn of(
+        job: &Job,
+        count: usize,
+        held: TaskTrackerToken,
+    ) -> Result<Self, RunError> {
         let save_to = job.new.save_to.clone();
         let (folder, prompt) = (job.new.output_dir.clone(), job.new.order.title().to_owned());
-        Self::open(folder, save_to, prompt, count).await
+        Self::open(folder, save_to, prompt, count, held).await
     }
 
-    /// Opens the folder and plans the names, off the reactor.
+    /// Opens the folder and plans the names, off the reactor. To see whether it can be written to, a
+    /// file is made and removed: the end of the process waits for what is `held`.
     pub(super) async fn open(
         folder: std::path::PathBuf,
         save_to: Option<String>,
         prompt: String,
         count: usize,
+        held: TaskTrackerToken,
     ) -> Result<Self, RunError> {
         off_the_reactor(move || {
+            let _held = held;
             let save_to = save_to.as_deref().map(SaveTo::parse).transpose()?;
             let output = OutputDir::open(&folder)?;
             let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -97,9 +106,14 @@ impl Place {
     }
 
     /// Refuses, before anything is bought, a place that can't take the files.
-    pub(super) async fn check(&self, modality: Modality) -> Result<(), RunError> {
+    pub(super) async fn check(
+        &self,
+        modality: Modality,
+        held: TaskTrackerToken,
+    ) -> Result<(), RunError> {
         let place = self.clone();
         off_the_reactor(move || {
+            let _held = held;
             place.output.check(&place.target)?;
             match place.output.would_clobber(&place.target, may_be(modality)) {
                 Some(path) => Err(FileError::Exists { path: path.to_string_lossy().into_owned() }),

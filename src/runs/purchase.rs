@@ -149,7 +149,8 @@ impl Runs {
         let save_to = wanted.save_to();
         // A place that can't be used is the cheapest thing to find out.
         let (folder, title) = (self.output_dir()?, wanted.title().to_owned());
-        let place = Place::open(folder, save_to.clone(), title, wanted.count()).await?;
+        let held = || self.inner.writing().ok_or(RunError::TooSlow);
+        let place = Place::open(folder, save_to.clone(), title, wanted.count(), held()?).await?;
         let deadline = patience.before_a_start();
         let since = self.same_request_since(wanted);
         let settled = self.settle(wanted, since, deadline).await;
@@ -161,7 +162,7 @@ impl Runs {
             Err((error, None)) => return Err(error),
             Err((error, Some(at))) => return Err(self.explained(error, &at.0, &at.1).await),
         };
-        place.check(prepared.modality).await?;
+        place.check(prepared.modality, held()?).await?;
         let new = self.new_job(wanted, &prepared, &offer, save_to.clone(), &place);
         let terms = self.allow(wanted, &prepared, &new, &offer).await?;
         within(deadline, self.bring_all(&mut prepared)).await?;
@@ -428,7 +429,10 @@ impl Runs {
         if elsewhere && job.state == JobState::Complete && !matches!(waited, Stage::Over(Err(_))) {
             let (place, files) = (place.clone(), job.files.clone());
             let folder = job.new.output_dir.clone();
+            let id = job.id().clone();
+            let held = self.inner.writing().ok_or(RunError::Timeout { job: id })?;
             job.files = off_the_reactor(move || {
+                let _held = held;
                 let numbered = files.iter().enumerate();
                 numbered.map(|(index, file)| place.copy(&folder, file, index)).collect()
             })
@@ -456,6 +460,10 @@ impl Runs {
         let (sender, stage) = watch::channel(Stage::Starting);
         let (runs, id, begun) = (self.clone(), new.id.clone(), stage.clone());
         let piece = self.inner.starts.spawn(async move {
+            // A process that ends has counted its entries.
+            if runs.inner.ending.is_cancelled() {
+                return Err(RunError::TooSlow);
+            }
             let journal = runs.inner.journal().await?;
             {
                 let mut live = runs.live();

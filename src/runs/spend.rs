@@ -210,8 +210,9 @@ pub struct BudgetStands {
 impl Runs {
     /// Whether there is a journal. Without one nothing was ever bought, and to look makes none.
     pub fn has_journal(&self) -> bool {
-        // What can't be looked at may be there; opening it then says what is wrong.
-        self.inner.settings.journal.try_exists().unwrap_or(true)
+        // What can't be looked at may be there, and what was opened was; using it then says what is
+        // wrong.
+        self.inner.journal.initialized() || self.inner.settings.journal.try_exists().unwrap_or(true)
     }
 
     /// Jobs from the newest to the oldest, as the journal has them, each with what it counts for.

@@ -125,7 +125,7 @@ impl Runs {
 
     /// Where the start of a job stands in the queue, as a sentence.
     pub(super) async fn place_in_queue(&self, id: &JobId) -> String {
-        let ahead = match self.inner.journal().await {
+        let ahead = match self.inner.records().await {
             Ok(journal) => journal.ahead_of(id, self.inner.now()).await.unwrap_or(0),
             Err(_) => 0,
         };
@@ -146,7 +146,7 @@ impl Runs {
     }
 
     async fn usual_duration(&self, job: &Job) -> Option<Duration> {
-        let journal = self.inner.journal().await.ok()?;
+        let journal = self.inner.records().await.ok()?;
         let usual = journal.usual_duration(&job.new.origin, job.new.order.subject());
         usual.await.ok().flatten()
     }

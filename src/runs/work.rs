@@ -165,7 +165,7 @@ impl Worker {
         let mut tried = 0;
         loop {
             tried += 1;
-            let journal = self.inner.journal().await?;
+            let journal = self.inner.records().await?;
             let (now, charged) = (self.inner.now(), done.charged);
             let written = journal
                 .record_complete(&self.id, &inference, charged, &files, &adjusted, now)
@@ -228,7 +228,7 @@ impl Worker {
         let files: Vec<&FileId> = files.iter().collect();
         if of_files
             && !files.is_empty()
-            && let Ok(journal) = self.inner.journal().await
+            && let Ok(journal) = self.inner.records().await
             && let Err(error) = journal.forget_uploads(&files).await
         {
             tracing::warn!(%error, "what was uploaded can't be forgotten");
@@ -244,7 +244,7 @@ impl Worker {
         // Tracked like a start on its way: the end of the process waits for it a while.
         let mut recorder = self.inner.starts.spawn(async move {
             loop {
-                if let Ok(journal) = inner.journal().await {
+                if let Ok(journal) = inner.records().await {
                     let (inference, now) = (&started.id, inner.now());
                     let named = started.estimated;
                     match journal.record_started(&id, inference, named, &adjusted, now).await {
@@ -295,7 +295,7 @@ impl Worker {
                     RunStatus::Complete(done) => {
                         let cu = done.charged.map(|charged| charged.to_string());
                         self.note(self.event("purchase.complete").with_some("cu", cu));
-                        let journal = self.inner.journal().await?;
+                        let journal = self.inner.records().await?;
                         let now = self.inner.now();
                         let took = began.map(|began| began.elapsed());
                         let (outputs, charged) = (&done.outputs, done.charged);
@@ -350,13 +350,19 @@ impl Worker {
         let deadline = Instant::now() + LONGEST_RUN;
         let mut pause = Duration::from_millis(50);
         loop {
+            // The end of the process gives all leases back, and none must come after that.
+            let holding = self.inner.writing();
+            if holding.is_none() {
+                return Err(RunError::Timeout { job: self.id.clone() });
+            }
             let held = self
                 .inner
-                .journal()
+                .records()
                 .await?
                 .hold(&self.id, &self.inner.session, self.inner.now())
                 .await
                 .map_err(|error| RunError::journal(error).of_job(&self.id))?;
+            drop(holding);
             if held {
                 return Ok(Some(Lease::keep(&self.inner, &self.id)));
             }
@@ -419,7 +425,7 @@ impl Worker {
     async fn job(&self) -> Result<Job, RunError> {
         let found = self
             .inner
-            .journal()
+            .records()
             .await?
             .job(&self.id)
             .await
@@ -440,7 +446,7 @@ impl Worker {
         failure: JobFailure,
         charged: Option<crate::layer::CreativeUnits>,
     ) {
-        let Ok(journal) = self.inner.journal().await else { return };
+        let Ok(journal) = self.inner.records().await else { return };
         let (failure, now) = (self.redacted(failure), self.inner.now());
         if let Err(error) = journal.record_failure(&self.id, state, &failure, charged, now).await {
             tracing::error!(job = %self.id, %error, "the end of a job can't be written down");

@@ -25,6 +25,8 @@ mod faults;
 mod files;
 mod ledger;
 mod library;
+#[cfg(target_os = "linux")]
+mod life;
 mod money;
 mod profiles;
 mod projects;

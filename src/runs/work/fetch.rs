@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::{TRIES, Worker, is_passing};
 use crate::files::{FileError, OutputDir, SavedFile};
 use crate::journal::Job;
@@ -19,7 +21,8 @@ impl Worker {
     ) -> Result<Vec<SavedFile>, RunError> {
         outputs.retain(|output| output.text.is_none());
         let total = outputs.len();
-        let place = Place::of(job, total).await.map_err(|error| error.of_job(&self.id))?;
+        let place =
+            Place::of(job, total, self.writing()?).await.map_err(|error| error.of_job(&self.id))?;
         let mut files = Vec::with_capacity(total);
         let mut trouble = None;
         for index in 0..total {
@@ -33,7 +36,7 @@ impl Worker {
         }
         let Some(source) = trouble else { return Ok(files) };
         if !files.is_empty() {
-            let written = self.inner.journal().await?.record_some_files(&self.id, &files).await;
+            let written = self.inner.records().await?.record_some_files(&self.id, &files).await;
             written.map_err(|error| RunError::journal(error).of_job(&self.id))?;
         }
         Err(RunError::Download { job: self.id.clone(), source, saved: files })
@@ -98,7 +101,9 @@ impl Worker {
         let (queue, mut chunks) = tokio::sync::mpsc::channel::<Option<Vec<u8>>>(8);
         let place = place.clone();
         let now = self.inner.now();
-        let writer = self.inner.writers.spawn_blocking(move || {
+        let held = self.writing()?;
+        let writer = tokio::task::spawn_blocking(move || {
+            let _held = held;
             place.clear_up(now);
             let mut file = place.begin()?;
             while let Some(chunk) = chunks.blocking_recv() {
@@ -143,6 +148,10 @@ impl Worker {
             Ok(None) => Err(RunError::Internal { job: self.id.clone() }),
             Err(error) => Err(RunError::file(error).of_job(&self.id)),
         }
+    }
+
+    fn writing(&self) -> Result<TaskTrackerToken, RunError> {
+        self.inner.writing().ok_or_else(|| RunError::Timeout { job: self.id.clone() })
     }
 
     pub(super) async fn files_are_there(&self, job: &Job) -> bool {

@@ -41,7 +41,7 @@ impl Lease {
                 loop {
                     tokio::time::sleep(LEASE / 3).await;
                     let Some(inner) = keeper.upgrade() else { return };
-                    if let Ok(journal) = inner.journal().await {
+                    if let Ok(journal) = inner.records().await {
                         let _ = journal.hold_all(&inner.session, inner.now()).await;
                     }
                 }
@@ -52,7 +52,7 @@ impl Lease {
 
     pub(super) async fn give_back(mut self) {
         self.given_back = true;
-        if let Ok(journal) = self.inner.journal().await {
+        if let Ok(journal) = self.inner.records().await {
             let _ = journal.release(&self.id, &self.inner.session).await;
         }
     }
@@ -73,7 +73,7 @@ impl Drop for Lease {
         {
             let (inner, id) = (self.inner.clone(), self.id.clone());
             runtime.spawn(async move {
-                if let Ok(journal) = inner.journal().await {
+                if let Ok(journal) = inner.records().await {
                     let _ = journal.release(&id, &inner.session).await;
                 }
             });

@@ -169,7 +169,7 @@ impl Worker {
     pub(super) async fn close_unsent(&self, why: &str) -> RunError {
         let failure = JobFailure { message: why.to_owned(), ..JobFailure::default() };
         let never = RunError::NeverStarted { job: self.id.clone(), failure: failure.clone() };
-        let Ok(journal) = self.inner.journal().await else { return never };
+        let Ok(journal) = self.inner.records().await else { return never };
         let now = self.inner.now();
         match journal.never_sent(&self.id, JobState::Refused, &failure, now).await {
             Ok(true) => never,
