@@ -92,6 +92,8 @@ pub mod names {
     pub const AUDIT_DAYS: &str = "LAYER_AUDIT_DAYS";
     /// The log's filter.
     pub const LOG: &str = "LAYER_LOG";
+    /// `true`: an offline Layer inside the process, as by `--sandbox`.
+    pub const SANDBOX: &str = "LAYER_SANDBOX";
     /// How much faster the sandbox's clock runs.
     pub const SANDBOX_SPEED: &str = "LAYER_SANDBOX_SPEED";
 }
@@ -248,7 +250,7 @@ impl Config {
             }
         };
         Self {
-            sandbox: flags.sandbox,
+            sandbox: reader.switch(names::SANDBOX) || flags.sandbox,
             sandbox_speed: reader.speed(),
             read_only: flags.read_only,
             api_base: match api_base {
@@ -453,6 +455,18 @@ impl Reader<'_> {
             _ => {
                 self.problem(names::PROXY, "it must look like `http://proxy.example:8080`");
                 ProxyChoice::System
+            }
+        }
+    }
+
+    /// A switch, in the words of clients that ask their user with a check box.
+    fn switch(&mut self, name: &str) -> bool {
+        match self.text(name, None).map(|text| text.to_ascii_lowercase()).as_deref() {
+            Some("true" | "1") => true,
+            None | Some("false" | "0") => false,
+            Some(_) => {
+                self.problem(name, "it must be `true` or `false`");
+                false
             }
         }
     }
