@@ -416,6 +416,11 @@ impl Reader<'_> {
     /// An absolute path: `~/` is the user's home, anything else relative is below the working
     /// directory.
     fn absolute(&mut self, name: &str, path: &Path) -> Option<PathBuf> {
+        // `${HOME}/art` would become a folder of that very name.
+        if path.to_string_lossy().starts_with("${") {
+            self.problem(name, "it begins with a placeholder that the client did not fill in");
+            return None;
+        }
         let path = match (path.strip_prefix("~"), &self.around.user_home) {
             (Ok(rest), Some(home)) => home.join(rest),
             _ => path.to_owned(),

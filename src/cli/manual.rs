@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
 
 use super::terminal::Terminal;
 use crate::mcp::Tools;
@@ -60,14 +61,17 @@ pub(super) fn man(
     arguments: &ManArguments,
     terminal: &mut Terminal,
 ) -> ExitCode {
+    // A page for `help` would only repeat the others.
+    let mut definition = definition.disable_help_subcommand(true);
+    definition.build();
     let Some(folder) = &arguments.out else {
-        let mut page = Vec::new();
-        return match Man::new(definition).manual(NAME).render(&mut page) {
-            Ok(()) => print(&page, terminal),
+        let mut text = Vec::new();
+        return match page(&definition, &mut text) {
+            Ok(_) => print(&text, terminal),
             Err(_) => ExitCode::FAILURE,
         };
     };
-    match pages(definition, folder) {
+    match pages(&definition, folder) {
         Ok(pages) => {
             let _ = terminal.note(format!("{pages} pages lie in {}", folder.display()));
             ExitCode::SUCCESS
@@ -81,18 +85,59 @@ pub(super) fn man(
     }
 }
 
-fn pages(definition: Command, folder: &Path) -> io::Result<usize> {
+fn pages(definition: &Command, folder: &Path) -> io::Result<usize> {
     std::fs::create_dir_all(folder)?;
-    let mut definition = definition.disable_help_subcommand(true);
-    definition.build();
-    let mut open = vec![&definition];
+    let mut open = vec![definition];
     let mut pages = 0;
     while let Some(command) = open.pop() {
         open.extend(command.get_subcommands().filter(|below| !below.is_hide_set()));
-        Man::new(command.clone()).manual(NAME).generate_to(folder)?;
+        let mut text = Vec::new();
+        let name = page(command, &mut text)?;
+        std::fs::write(folder.join(name), text)?;
         pages += 1;
     }
     Ok(pages)
+}
+
+/// Writes the page of one command, and tells the name of its file.
+fn page(command: &Command, out: &mut Vec<u8>) -> io::Result<String> {
+    let title = command.get_display_name().unwrap_or(NAME).to_uppercase();
+    // No date: it would be another one each time, or wrong. `roff` leaves out what is empty, and
+    // everything after it would move up.
+    let page = Man::new(command.clone()).title(title).date("\"\"").manual(NAME);
+    page.render_title(out)?;
+    page.render_name_section(out)?;
+    page.render_synopsis_section(out)?;
+    page.render_description_section(out)?;
+    page.render_options_section(out)?;
+    if command.get_subcommands().any(|below| !below.is_hide_set()) {
+        page.render_subcommands_section(out)?;
+    }
+    if let Some(notes) = command.get_after_long_help().or_else(|| command.get_after_help()) {
+        notes_section(&notes.to_string()).to_writer(out)?;
+    }
+    Ok(page.get_filename())
+}
+
+/// What stands below the options: paragraphs, and indented lines that are set as they stand.
+fn notes_section(text: &str) -> Roff {
+    let mut section = Roff::new();
+    section.control("SH", ["NOTES"]);
+    let mut as_it_stands = false;
+    for line in text.lines() {
+        if line.starts_with(' ') != as_it_stands {
+            as_it_stands = !as_it_stands;
+            section.control(if as_it_stands { "nf" } else { "fi" }, []);
+        }
+        match line {
+            "" => section.control("PP", []),
+            line => section.text([roman(line)]),
+        };
+    }
+    if as_it_stands {
+        section.control("fi", []);
+    }
+    section
 }
 
 /// The definition with the values that a shell may offer and that the parser leaves to others,
@@ -100,8 +145,9 @@ fn pages(definition: Command, folder: &Path) -> io::Result<usize> {
 fn with_values(definition: Command) -> Command {
     definition
         .mut_subcommand("call", |call| {
-            call.mut_arg("tool", |tool| {
-                tool.value_parser(PossibleValuesParser::new(Tools::names()))
+            // What is changed is put behind the others, unless its place is told.
+            call.mut_arg("arguments", |arguments| arguments.index(2)).mut_arg("tool", |tool| {
+                tool.index(1).value_parser(PossibleValuesParser::new(Tools::names()))
             })
         })
         .mut_subcommand("sandbox", |sandbox| {

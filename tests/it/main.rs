@@ -25,6 +25,7 @@ mod files;
 mod ledger;
 mod library;
 mod money;
+mod packages;
 mod projects;
 mod queue;
 mod quotes;
