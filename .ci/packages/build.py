@@ -128,9 +128,11 @@ def manifest(binary, version, program, platform, repository):
 def pack_extension(mcpb, folder, bundle):
     """Has the official tool check and pack the folder, then brings its zip into order: the tool
     takes the files as the disk lists them, and today's date."""
-    subprocess.run([mcpb, "validate", folder / "manifest.json"], check=True)
     loose = bundle.with_suffix(".loose")
-    subprocess.run([mcpb, "pack", folder, loose], check=True, stdout=subprocess.DEVNULL)
+    for command in (["validate", folder / "manifest.json"], ["pack", folder, loose]):
+        done = subprocess.run([mcpb, *command], capture_output=True, text=True)
+        if done.returncode != 0:
+            fail(f"mcpb {command[0]}: {done.stdout}{done.stderr}")
     with zipfile.ZipFile(loose) as found, zipfile.ZipFile(bundle, "w") as ordered:
         for name in sorted(found.namelist()):
             entry = zipfile.ZipInfo(name, time.gmtime(WHEN)[:6])
@@ -143,7 +145,9 @@ def pack_extension(mcpb, folder, bundle):
 
 def registry_entry(version, bundle, digest, repository):
     """server.json, for this bundle."""
-    entry = json.loads((HERE / "server.json").read_text())
+    template = json.loads((HERE / "server.json").read_text())
+    # By name first, as people read it.
+    entry = {"$schema": template["$schema"], "name": "", **template}
     (package,) = entry["packages"]
     if repository:
         owner, name = repository.removesuffix(".git").rstrip("/").split("/")[-2:]

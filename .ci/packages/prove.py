@@ -23,6 +23,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 TOOL = "create_asset"
+# There is no date on purpose; the other is how the generator lists values.
+HARMLESS = ("missing date", "skipping paragraph macro")
 
 
 class Wrong(Exception):
@@ -53,13 +55,14 @@ console.log(JSON.stringify(config));
 
 def as_client(mcpb, folder, home, answers):
     """How a client would start the extension whose user answered its questions so."""
-    module = Path(mcpb).resolve().parents[1] / "dist/index.js"
+    module = Path(mcpb).resolve().parents[1] / "index.js"
     arguments = (module, folder / "manifest.json", folder, home, json.dumps(answers))
     config = json.loads(output("node", "--input-type=module", "-e", SUBSTITUTE, *map(str, arguments)))
     return StdioServerParameters(
         command=config["command"],
         args=config["args"],
-        env=config["env"] | {"HOME": str(home), "PATH": os.defpath},
+        env=config["env"]
+        | {"HOME": str(home), "PATH": os.defpath, "LAYER_SANDBOX_SPEED": "20", "LAYER_LOG": "off"},
         cwd="/",
     )
 
@@ -122,13 +125,16 @@ async def extension(mcpb, bundle, work):
 
 def manual(folder):
     pages = sorted((folder / "man").iterdir())
+    check(len(pages) > 10, f"{len(pages)} manual pages")
     for page in pages:
-        said = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True)
-        check(said.returncode == 0 and not said.stdout, f"mandoc: {said.stdout}{said.stderr}")
+        lint = ["mandoc", "-T", "lint", "-W", "warning", page]
+        said = subprocess.run(lint, capture_output=True, text=True).stdout.splitlines()
+        said = [line for line in said if not any(word in line for word in HARMLESS)]
+        check(not said, f"mandoc: {said}")
     text = output("mandoc", "-T", "utf8", folder / "man/layer-mcp.1")
     text = re.sub(".\b", "", text)
-    for word in ("--sandbox", "layer-mcp-call(1)", "Limits", "LIMITS"):
-        check(word.lower() in text.lower(), f"the manual does not say {word}")
+    for word in ("--sandbox", "layer-mcp-call(1)", "--budget-day <CU>"):
+        check(word in text, f"the manual does not say {word}")
     print(f"manual: {len(pages)} pages")
 
 

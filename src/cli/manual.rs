@@ -52,6 +52,18 @@ pub(super) fn completions(
     let mut script = Vec::new();
     let mut definition = with_values(definition);
     clap_complete::generate(arguments.shell, &mut definition, NAME, &mut script);
+    if arguments.shell == Shell::Bash {
+        // Its generator (4.6.11) calls a command with a hyphen by two names, and finds nothing.
+        let text = String::from_utf8_lossy(&script).replace("layer__subcmd__mcp", "layer__mcp");
+        script = text.into_bytes();
+    }
+    if arguments.shell == Shell::Fish {
+        // Its generator passes over the values of what has no flag.
+        let tools = Tools::names().join(" ");
+        let at = "__fish_layer_mcp_using_subcommand call";
+        let line = format!("complete -c {NAME} -n \"{at}\" -f -a \"{tools}\"\n");
+        script.extend_from_slice(line.as_bytes());
+    }
     print(&script, terminal)
 }
 

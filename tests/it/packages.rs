@@ -21,27 +21,57 @@ fn commands(place: &Place) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_shell_is_told_all_commands_tools_and_faults() {
+fn every_shell_is_told_what_it_can_complete() {
     let place = Place::new();
     let tools = place.run(&["--toolsets", "all", "tools", "--json"]).document(0);
     let tools = tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap());
     let faults = place.run(&["sandbox", "--list-faults"]).stdout;
     let faults = faults.lines().filter_map(|line| line.split_whitespace().next());
-    let mut words = commands(&place);
-    words.extend(tools.chain(faults).map(str::to_owned));
-    words.extend(["--sandbox", "--output-dir", "--no-wait"].map(str::to_owned));
-    assert!(words.len() > 80, "{words:?}");
+    let values: Vec<&str> = tools.chain(faults).collect();
+    assert!(values.len() > 60, "{values:?}");
+    let commands = commands(&place);
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let ran = place.run(&["completions", shell]);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{shell}");
-        for word in &words {
-            // fish has flags without their dashes.
-            let word = word.trim_start_matches('-');
-            assert!(ran.stdout.contains(word), "{shell} is not told `{word}`");
+        let mut words: Vec<&str> = commands.iter().map(String::as_str).collect();
+        // fish has flags without their dashes.
+        words.extend(["sandbox", "output-dir", "no-wait"]);
+        if ["bash", "zsh", "fish"].contains(&shell) {
+            words.extend(&values);
         }
+        let untold: Vec<_> = words.iter().filter(|word| !ran.stdout.contains(**word)).collect();
+        assert!(untold.is_empty(), "{shell} is not told {untold:?}");
     }
     assert_eq!(place.run(&["completions", "tcsh"]).code, Some(2));
     assert_eq!(place.written(), Vec::<std::path::PathBuf>::new(), "nothing is left behind");
+}
+
+/// The script is sourced, and asked what a person would be offered.
+#[cfg(target_os = "linux")]
+#[test]
+fn bash_completes_commands_flags_and_tools() {
+    const ASK: &str = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+        eval \"$(complete -p layer-mcp | sed -n 's/.*-F \\([^ ]*\\).*/\\1/p')\" layer-mcp \
+        '\"${COMP_WORDS[COMP_CWORD]}\"' '\"${COMP_WORDS[COMP_CWORD - 1]}\"'; \
+        printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let place = Place::new();
+    let script = place.output().join("layer-mcp.bash");
+    std::fs::write(&script, place.run(&["completions", "bash"]).stdout).unwrap();
+    let offered = |words: &[&str]| {
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "-c", ASK, "-", script.to_str().unwrap(), "layer-mcp"])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(output.stderr.is_empty(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offered(&["comp"]), ["completions"]);
+    assert_eq!(offered(&["--sandbox", "--out"]), ["--output-dir"]);
+    assert_eq!(offered(&["call", "create_a"]), ["create_asset"]);
+    assert_eq!(offered(&["--sandbox", "call", "--no"]), ["--no-wait"]);
+    assert_eq!(offered(&["credentials", "rot"]), ["rotate"]);
 }
 
 #[test]
@@ -105,12 +135,12 @@ fn account(place: &Place, flags: &[&str]) -> Value {
 fn the_sandbox_is_switched_on_by_a_check_box_too() {
     for on in ["true", "1", "True"] {
         let answer = account(&Place::new().with(names::SANDBOX, on), &[]);
-        assert_eq!(answer["balance_cu"], json!(500), "{on}: {answer}");
+        assert_eq!(answer["balance_cu"], json!(500.0), "{on}: {answer}");
     }
     for off in ["false", "0", "", "${user_config.sandbox}"] {
         let place = Place::new().with(names::SANDBOX, off);
         assert_eq!(account(&place, &[])["code"], "credentials_missing", "{off}");
-        assert_eq!(account(&place, &["--sandbox"])["balance_cu"], json!(500), "{off}");
+        assert_eq!(account(&place, &["--sandbox"])["balance_cu"], json!(500.0), "{off}");
     }
     // Neither may be guessed: the one spends, the other only seems to.
     let answer = account(&Place::new().with(names::SANDBOX, "maybe"), &[]);
@@ -153,7 +183,7 @@ fn a_field_that_was_left_empty_is_no_setting() {
     for left in ["", "  ", "${user_config.anything}"] {
         let place = settings.iter().fold(Place::new(), |place, name| place.with(name, left));
         let answer = account(&place, &["--sandbox"]);
-        assert_eq!(answer["balance_cu"], json!(500), "`{left}`: {answer}");
+        assert_eq!(answer["balance_cu"], json!(500.0), "`{left}`: {answer}");
         let written = answer["output_dir"].as_str().unwrap();
         assert!(Path::new(written).ends_with("user/Pictures/Layer"), "`{left}`: {answer}");
     }
