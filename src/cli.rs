@@ -28,7 +28,7 @@ use crate::audit::{AuditTrail, Event};
 use crate::config::{Config, Flags, LimitFlags, Surroundings};
 use crate::credentials::{CredentialStore, Credentials, StoreError, UnlockOptions};
 use crate::log;
-use crate::mcp::{Offered, Tools, Toolset, Waiting};
+use crate::mcp::{Offered, Tools, Toolset};
 use crate::redact::{Redactor, cut_foreign_keys};
 use crate::runs::{Runs, RunsSettings, SetupProblem};
 use crate::sandbox::{Fault, FaultSpec};
@@ -235,7 +235,8 @@ pub fn run() -> ExitCode {
         };
     let passed_on = proof::passed_on(&around.all_env).into();
     let toolsets = toolsets.map_or_else(|| [Toolset::Default].into(), Arc::from);
-    let process = Process { config, redactor, audit, toolsets, passed_on };
+    let user_home = around.user_home.clone();
+    let process = Process { config, redactor, audit, toolsets, passed_on, user_home };
     let code = match command {
         Command::Serve => runtime.block_on(serve::serve(process)),
         Command::Call { tool, arguments, no_wait } => runtime.block_on(call::call(
@@ -256,10 +257,7 @@ pub fn run() -> ExitCode {
         Command::Credentials(command) => {
             credentials::run(&process, command, &runtime, &mut terminal)
         }
-        Command::Doctor(arguments) => {
-            let user_home = around.user_home.clone();
-            doctor::run(&process, &arguments, &runtime, user_home, &mut terminal)
-        }
+        Command::Doctor(arguments) => doctor::run(&process, &arguments, &runtime, &mut terminal),
         Command::Audit(arguments) => audit::run(&process, &arguments, &mut terminal),
         Command::Sandbox { list_faults: true, .. } => list_faults(&mut terminal),
         Command::Sandbox { port, fault, state_dir, .. } => {
@@ -300,6 +298,7 @@ struct Process {
     toolsets: Arc<[Toolset]>,
     /// Variables that a server would have if a client started it.
     passed_on: Arc<[(OsString, OsString)]>,
+    user_home: Option<PathBuf>,
 }
 
 impl Process {
@@ -345,6 +344,10 @@ fn runs(process: &Process) -> Runs {
         journal: config.journal(),
         output_dir: config.output_dir.clone().ok_or_else(nowhere),
         project: config.project(),
+        roots: config.output_dir_open.then(|| -> crate::runs::PlaceOfRoot {
+            let user_home = process.user_home.clone();
+            Box::new(move |root| Config::place_of(root, user_home.as_deref()))
+        }),
         limits: config.limits.clone(),
         pace: config.pace,
         same_request: config.same_request,
@@ -382,8 +385,7 @@ fn offered(process: &Process) -> Offered {
 }
 
 fn tools(process: &Process, json: bool, terminal: &mut Terminal) -> ExitCode {
-    let tools =
-        Tools::new(runs(process), Waiting::Never, &offered(process), process.redactor.clone());
+    let tools = Tools::new(runs(process), &offered(process), process.redactor.clone());
     let shown = if json {
         let list: Vec<serde_json::Value> = tools
             .specs()
@@ -404,8 +406,8 @@ fn tools(process: &Process, json: bool, terminal: &mut Terminal) -> ExitCode {
                 if let (Some(tool), Some(output)) = (tool.as_object_mut(), spec.output.as_deref()) {
                     tool.insert("outputSchema".to_owned(), output.clone().into());
                 }
-                if let (Some(tool), Some(meta)) = (tool.as_object_mut(), spec.meta()) {
-                    tool.insert("_meta".to_owned(), meta.into());
+                if let Some(tool) = tool.as_object_mut() {
+                    tool.insert("_meta".to_owned(), spec.meta().into());
                 }
                 tool
             })

@@ -3,6 +3,7 @@
 //! A wrong setting never keeps the server from starting. It is kept as a [`Problem`], and each
 //! call that needs Layer then says what is wrong and how to mend it.
 
+mod answers;
 mod file;
 mod limits;
 mod profile;
@@ -86,6 +87,8 @@ pub mod names {
     pub const RUNS_AT_ONCE: &str = "LAYER_RUNS_AT_ONCE";
     /// The longest that one call blocks.
     pub const MAX_WAIT: &str = "LAYER_MAX_WAIT_SECONDS";
+    /// `off`: no pictures in answers.
+    pub const PREVIEWS: &str = "LAYER_PREVIEWS";
     /// Which of several stored tokens is used.
     pub const PROFILE: &str = "LAYER_MCP_PROFILE";
     /// How many days the audit trail is kept.
@@ -173,14 +176,19 @@ pub struct Config {
     pub unlock: UnlockOptions,
     /// Where assets may be written; `None` when nothing named or guessed will do.
     pub output_dir: Option<PathBuf>,
+    /// Nobody named it, and there is no project around the working directory: a client that knows
+    /// the project's folder may name it.
+    pub output_dir_open: bool,
     /// The user's limits.
     pub limits: Limits,
     /// How long the same request is answered with the same job.
     pub same_request: Duration,
     /// How fast starts may leave.
     pub pace: Pace,
-    /// The longest that one call blocks.
-    pub max_wait: Duration,
+    /// The longest that one call blocks; `None` leaves it to what the client waits for.
+    pub max_wait: Option<Duration>,
+    /// Whether answers may have pictures.
+    pub pictures: bool,
     /// How many days the audit trail is kept.
     pub audit_days: u32,
     /// The log's filter.
@@ -193,8 +201,6 @@ pub struct Config {
     pub unfilled: Vec<String>,
 }
 
-/// The longest that a call blocks unless the user says otherwise: clients give up at 60 seconds.
-const MAX_WAIT: Duration = Duration::from_secs(45);
 const AUDIT_DAYS: u32 = 30;
 
 impl Config {
@@ -249,6 +255,8 @@ impl Config {
                 false
             }
         };
+        let (output_dir, output_dir_open) =
+            reader.output_dir(flags, project.output_dir.or(file.output_dir));
         Self {
             sandbox: reader.switch(names::SANDBOX) || flags.sandbox,
             sandbox_speed: reader.speed(),
@@ -270,13 +278,15 @@ impl Config {
             workspace: reader.parse(names::WORKSPACE, workspace),
             credentials_from_env,
             unlock: UnlockOptions { device_key, password },
-            output_dir: reader.output_dir(flags, project.output_dir.or(file.output_dir)),
+            output_dir,
+            output_dir_open,
             limits,
             project_home,
             profile,
             same_request,
             pace,
             max_wait: reader.max_wait(file.max_wait_seconds),
+            pictures: reader.pictures(file.previews),
             audit_days: reader.audit_days(file.audit_days),
             log: reader.text(names::LOG, file.log).unwrap_or_else(|| "info".to_owned()),
             home,
@@ -308,13 +318,25 @@ impl Config {
     /// The project that assets are made for: the repository around the output folder, or that
     /// folder, by its real name so that no link makes another project of it.
     pub fn project(&self) -> Option<PathBuf> {
-        let folder = self.output_dir.as_deref()?;
+        Self::project_of(self.output_dir.as_deref()?)
+    }
+
+    /// The project that assets in this folder are made for.
+    fn project_of(folder: &Path) -> Option<PathBuf> {
         let there = folder.ancestors().find(|above| above.exists())?;
         let rest = folder.strip_prefix(there).ok()?;
         // Nothing joined would still add a slash, and make another name.
         let real = rest.iter().fold(there.canonicalize().ok()?, |real, part| real.join(part));
         let repository = real.ancestors().find(|above| above.join(".git").exists());
         Some(repository.unwrap_or(&real).to_owned())
+    }
+
+    /// The output folder and its project when a client works in `root`; `None` where no project can
+    /// be: the root of a disk, and the user's home with all that is above it.
+    pub fn place_of(root: &Path, user_home: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
+        let root = root.canonicalize().ok().filter(|root| root.is_dir())?;
+        let project = Self::project_of(&root)?;
+        project::can_be_project(&root, user_home).then_some((root, project))
     }
 
     /// The journal's file. The sandbox has one of its own: it spends nothing real.
@@ -501,23 +523,6 @@ impl Reader<'_> {
         }
     }
 
-    fn max_wait(&mut self, file: Option<f64>) -> Duration {
-        let seconds = match self.text(names::MAX_WAIT, None) {
-            Some(text) => text.parse::<f64>().ok(),
-            None => match file {
-                Some(seconds) => Some(seconds),
-                None => return MAX_WAIT,
-            },
-        };
-        match seconds {
-            Some(seconds) if (0.0..=3_600.0).contains(&seconds) => Duration::from_secs_f64(seconds),
-            _ => {
-                self.problem(names::MAX_WAIT, "it must be a number of seconds from 0 to 3600");
-                MAX_WAIT
-            }
-        }
-    }
-
     fn home(&mut self, flags: &Flags) -> PathBuf {
         if let Some(home) = &flags.home
             && let Some(home) = self.absolute("--home", home)
@@ -638,12 +643,13 @@ impl Reader<'_> {
 
     /// The named folder, else the repository around the working directory, else the user's
     /// pictures.
-    fn output_dir(&mut self, flags: &Flags, file: Option<String>) -> Option<PathBuf> {
+    /// The output folder, and whether it is nobody's choice.
+    fn output_dir(&mut self, flags: &Flags, file: Option<String>) -> (Option<PathBuf>, bool) {
         if let Some(named) = &flags.output_dir {
-            return self.absolute("--output-dir", named);
+            return (self.absolute("--output-dir", named), false);
         }
         if let Some(named) = self.path(names::OUTPUT_DIR, file) {
-            return Some(named);
+            return (Some(named), false);
         }
         let repository = self.around.cwd.as_deref().and_then(|cwd| {
             cwd.ancestors()
@@ -651,9 +657,9 @@ impl Reader<'_> {
                 .find(|folder| folder.join(".git").exists())
         });
         match (repository, &self.around.user_home) {
-            (Some(repository), _) => Some(repository.to_owned()),
-            (None, Some(home)) => Some(home.join("Pictures").join("Layer")),
-            (None, None) => None,
+            (Some(repository), _) => (Some(repository.to_owned()), false),
+            (None, Some(home)) => (Some(home.join("Pictures").join("Layer")), true),
+            (None, None) => (None, true),
         }
     }
 }
@@ -691,7 +697,7 @@ mod tests {
         assert_eq!(config.problems, []);
         assert_eq!(config.home, home.path().join(".layer-mcp"));
         assert_eq!(config.api_base.origin(), ApiBase::DEFAULT);
-        assert_eq!(config.max_wait, Duration::from_secs(45));
+        assert_eq!((config.max_wait, config.pictures), (None, true));
         assert_eq!(config.limits.confirm_above.to_string(), "20 CU");
         assert_eq!(config.output_dir, Some(home.path().join("Pictures/Layer")));
         assert!(config.reference_hosts.is_empty());
@@ -705,7 +711,7 @@ mod tests {
         let flags = Flags { output_dir: Some("/flag".into()), ..Flags::default() };
         let (_home, config) = load(&variables, toml, &flags);
         assert_eq!(config.output_dir, Some("/flag".into()));
-        assert_eq!(config.max_wait, Duration::from_secs(20));
+        assert_eq!(config.max_wait, Some(Duration::from_secs(20)));
         assert_eq!(config.limits.day.unwrap().to_string(), "5.5 CU");
         let (_home, config) = load(&variables, toml, &Flags::default());
         assert_eq!(config.output_dir, Some("/env".into()));

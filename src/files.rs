@@ -6,6 +6,7 @@
 //! - [`MediaType`] (`media`): what bytes are, whatever they are called
 //! - [`Outgoing`] (`outgoing`): a file on its way out, without its `metadata`
 //! - [`Matches`] (`pattern`): the files that `art/**/*.png` stands for
+//! - [`OutputDir::continuations`] (`listing`): what a path being typed may go on with
 //! - `measure`: pixels, seconds, transparency
 //! - [`preview()`] (`preview`): a small picture made anew
 //! - [`FileError`] (`error`): what went wrong and what to do
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 mod error;
 mod incoming;
+mod listing;
 mod measure;
 mod media;
 mod metadata;

@@ -36,12 +36,13 @@ pub use references::Uploaded;
 pub use report::{FileReport, JobReport, JobStatus, Purchase};
 pub use request::{AssetRequest, Count, Limit, Pixels, Prompt, Seconds, Seed, WaitSeconds};
 pub use spend::{BudgetStand, BudgetStands, Grouping, Ledger, LedgerRow, NO_FILE, Sums};
+pub use view::AssetContent;
 pub use wait::{Patience, Progress, ProgressSink};
 pub use workflows::WorkflowWish;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -51,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{AuditTrail, Event};
+use crate::files::OutputDir;
 use crate::journal::{Job, JobFailure, JobFilter, JobId, JobState, Journal};
 use crate::layer::{
     CreativeUnits, InferenceRequest, LayerClient, Model, Order, Workspace, WorkspaceId,
@@ -104,6 +106,9 @@ pub struct RunsSettings {
     pub output_dir: Result<PathBuf, SetupProblem>,
     /// The project that assets are made for; without one the output folder stands for it.
     pub project: Option<PathBuf>,
+    /// Says which output folder and project a client's root stands for. `None` when the user or the
+    /// working directory has settled that.
+    pub roots: Option<PlaceOfRoot>,
     /// The user's limits.
     pub limits: Limits,
     /// How fast starts may leave.
@@ -118,6 +123,9 @@ pub struct RunsSettings {
     pub audit: AuditTrail,
 }
 
+/// From a client's root to the output folder and the project; `None` for a root that can be none.
+pub type PlaceOfRoot = Box<dyn Fn(&Path) -> Option<(PathBuf, PathBuf)> + Send + Sync>;
+
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
 pub struct Runs {
@@ -128,6 +136,8 @@ struct Inner {
     settings: RunsSettings,
     /// Names this process in the journal.
     session: String,
+    /// The output folder and project that a client named.
+    rooted: OnceLock<(PathBuf, PathBuf)>,
     connection: OnceCell<Arc<Connection>>,
     journal: OnceCell<Journal>,
     catalogue: tokio::sync::Mutex<Option<access::Catalogue>>,
@@ -184,6 +194,7 @@ impl Runs {
             inner: Arc::new(Inner {
                 settings,
                 session: format!("{:016x}", rand::random::<u64>()),
+                rooted: OnceLock::new(),
                 connection: OnceCell::new(),
                 journal: OnceCell::new(),
                 catalogue: tokio::sync::Mutex::new(None),
@@ -203,7 +214,32 @@ impl Runs {
 
     /// The folder that assets go to.
     pub fn output_dir(&self) -> Result<PathBuf, RunError> {
-        self.inner.settings.output_dir.clone().map_err(RunError::Setup)
+        match self.inner.rooted.get() {
+            Some((folder, _)) => Ok(folder.clone()),
+            None => self.inner.settings.output_dir.clone().map_err(RunError::Setup),
+        }
+    }
+
+    /// The project that assets are made for, when it is more than the output folder.
+    fn project(&self) -> Option<PathBuf> {
+        match self.inner.rooted.get() {
+            Some((_, project)) => Some(project.clone()),
+            None => self.inner.settings.project.clone(),
+        }
+    }
+
+    /// Whether a client's root would be taken for the output folder.
+    pub fn wants_root(&self) -> bool {
+        self.inner.settings.roots.is_some() && self.inner.rooted.get().is_none()
+    }
+
+    /// Takes a client's root for the output folder, when nothing else has settled that and the root
+    /// can be one. The first that is taken stays. Looks at the disk.
+    pub fn take_root(&self, root: &Path) -> bool {
+        let place = self.inner.settings.roots.as_ref().and_then(|place_of| place_of(root));
+        place.is_some_and(|place| {
+            OutputDir::open_existing(&place.0).is_ok() && self.inner.rooted.set(place).is_ok()
+        })
     }
 
     /// Writes an error that a tool answers with into the audit trail.
@@ -400,7 +436,11 @@ impl Runs {
         Ok(JobReport::new(&job, format!("{message} {more}").trim_end().to_owned()))
     }
 
-    async fn known_job(&self, id: &JobId) -> Result<Job, RunError> {
+    /// A job as the journal has it.
+    ///
+    /// # Errors
+    /// [`RunError::JobUnknown`]; [`RunError::Journal`] when the journal can't be read.
+    pub async fn known_job(&self, id: &JobId) -> Result<Job, RunError> {
         let journal = self.inner.journal().await?;
         let job = journal.job(id).await.map_err(RunError::journal)?;
         job.ok_or_else(|| RunError::JobUnknown { asked: id.to_string() })

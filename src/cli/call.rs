@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::Process;
 use super::signals::told_to_stop;
 use super::terminal::{Prompt, Terminal};
-use crate::mcp::{Answer, NobodyToAsk, Offered, Tools, Toolset, Waiting};
+use crate::files::PreviewLimits;
+use crate::mcp::{Answer, Caller, NobodyToAsk, Offered, Tools, Toolset, Waiting};
 use crate::redact::{clean_line, cut_foreign_keys};
 use crate::runs::{Consent, ErrorReport, Progress, RunError, Runs};
 
@@ -40,7 +41,7 @@ pub(super) async fn call(
     let waiting = if no_wait { Waiting::Never } else { Waiting::ToTheEnd };
     // Whoever names a tool wants it, whatever a client would be offered.
     let offered = Offered { toolsets: Toolset::ALL.to_vec(), read_only: process.config.read_only };
-    let tools = Tools::new(runs.clone(), waiting, &offered, process.redactor.clone());
+    let tools = Tools::new(runs.clone(), &offered, process.redactor.clone());
     let bar = bar();
     let shown = bar.clone();
     let progress = move |progress: Progress| {
@@ -52,9 +53,15 @@ pub(super) async fn call(
         shown.set_position(progress.percent as u64);
         shown.set_message(progress.message);
     };
+    let caller = Caller {
+        progress: &progress,
+        user: &NobodyToAsk,
+        waiting,
+        picture: Some(PreviewLimits::default()),
+    };
     let mut arguments = arguments;
     let answer = loop {
-        let call = tools.call(tool, arguments.clone(), &progress, &NobodyToAsk);
+        let call = tools.call(tool, arguments.clone(), caller);
         let answer = tokio::select! {
             answer = call => answer,
             () = told_to_stop() => {

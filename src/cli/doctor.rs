@@ -2,11 +2,11 @@
 //!
 //! Gathers facts and judges them; changes nothing but permissions, and those only with `--fix`.
 
+mod client;
 mod files;
 mod online;
 mod system;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -32,6 +32,10 @@ pub(super) struct DoctorArguments {
     /// Take back permissions that others have on files in the home
     #[arg(long)]
     fix: bool,
+    /// Show how this client is served and why, and try it with a picture: `claude-code`, `codex`,
+    /// what a client calls itself, or `NAME@VERSION`
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["online", "fix"])]
+    client: Option<String>,
 }
 
 /// The outcome of one check.
@@ -83,10 +87,12 @@ pub(super) fn run(
     process: &Process,
     arguments: &DoctorArguments,
     runtime: &Runtime,
-    user_home: Option<PathBuf>,
     terminal: &mut Terminal,
 ) -> ExitCode {
     let Process { config, redactor, .. } = process;
+    if let Some(client) = &arguments.client {
+        return runtime.block_on(client::run(process, client, arguments.json, terminal));
+    }
     let mut checks = vec![settings(config)];
     checks.extend(files::permissions(config, arguments.fix));
     checks.extend(store(process));
@@ -100,7 +106,7 @@ pub(super) fn run(
     checks.push(files::output_folder(config));
     checks.push(system::network(config));
     checks.push(system::process());
-    checks.extend(user_home.map(|home| system::clients(&home)));
+    checks.extend(process.user_home.as_deref().map(system::clients));
     if arguments.online {
         checks.extend(runtime.block_on(online::checks(process)));
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Process;
 use super::signals::told_to_stop;
 use crate::mcp::stdio::{self, StdioTransport};
-use crate::mcp::{Server, Tools, Waiting};
+use crate::mcp::{Server, ServerSettings, Tools};
 
 /// Files on their way have so long to be cleared away when the client goes; the rest of the second
 /// that an end may take is for everything else.
@@ -25,13 +25,9 @@ pub(super) async fn serve(process: Process) -> ExitCode {
         tracing::warn!("`{}`: {}", problem.setting, problem.message);
     }
     let runs = super::runs(&process);
-    let waiting = Waiting::AtMost(config.max_wait);
-    let tools = Arc::new(Tools::new(
-        runs.clone(),
-        waiting,
-        &super::offered(&process),
-        process.redactor.clone(),
-    ));
+    let tools = Tools::new(runs.clone(), &super::offered(&process), process.redactor.clone());
+    let settings = ServerSettings { max_wait: config.max_wait, pictures: config.pictures };
+    let server = Server::new(Arc::new(tools), settings);
     let shutdown = CancellationToken::new();
     let on_signal = shutdown.clone();
     tokio::spawn(async move {
@@ -39,7 +35,7 @@ pub(super) async fn serve(process: Process) -> ExitCode {
         on_signal.cancel();
     });
     let transport = StdioTransport::stdio(shutdown);
-    let ended = stdio::serve(Server::new(tools), transport).await;
+    let ended = stdio::serve(server, transport).await;
     runs.shut_down(GRACE).await;
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,6 +25,7 @@ pub(super) struct File {
     pub(super) starts_per_minute: Option<u32>,
     pub(super) runs_at_once: Option<u32>,
     pub(super) max_wait_seconds: Option<f64>,
+    pub(super) previews: Option<String>,
     pub(super) audit_days: Option<u32>,
     pub(super) log: Option<String>,
 }
@@ -63,6 +64,7 @@ impl File {
             starts_per_minute: self.starts_per_minute.or(below.starts_per_minute),
             runs_at_once: self.runs_at_once.or(below.runs_at_once),
             max_wait_seconds: self.max_wait_seconds.or(below.max_wait_seconds),
+            previews: self.previews.or(below.previews),
             audit_days: self.audit_days.or(below.audit_days),
             log: self.log.or(below.log),
         }

@@ -48,7 +48,7 @@ pub fn link_on_the_way(home: &Path, folder: &Path) -> Option<PathBuf> {
     inside.filter(|path| is_link(path)).last().map(Path::to_path_buf)
 }
 
-fn can_be_project(folder: &Path, user_home: Option<&Path>) -> bool {
+pub(super) fn can_be_project(folder: &Path, user_home: Option<&Path>) -> bool {
     let user_home = user_home.and_then(|home| home.canonicalize().ok());
     folder.parent().is_some() && !user_home.is_some_and(|home| home.starts_with(folder))
 }

@@ -57,6 +57,7 @@ impl Consents {
     pub(super) fn user<'a>(
         &self,
         context: &'a RequestContext<RoleServer>,
+        forms: bool,
         call: &[u8],
         state: Option<&str>,
         responses: Option<&InputResponses>,
@@ -78,7 +79,7 @@ impl Consents {
                 result.map(|result| (state.quote, consent(&result, took)))
             }
         };
-        Ok(User { context, answered, limit })
+        Ok(User { context, forms, answered, limit })
     }
 
     /// The answer to a call that waits for the user: the question, and the sealed state.
@@ -122,6 +123,8 @@ fn sorted(value: &Value) -> Value {
 /// The user behind one call.
 pub(super) struct User<'a> {
     context: &'a RequestContext<RoleServer>,
+    /// Whether the client's word that it shows forms is taken.
+    forms: bool,
     answered: Option<(String, Consent)>,
     limit: Duration,
 }
@@ -133,7 +136,7 @@ impl AskUser for User<'_> {
 
     fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Reply> {
         Box::pin(async move {
-            if !shows_forms(self.context) {
+            if !self.forms || !shows_forms(self.context) {
                 return Reply::Nobody;
             }
             let version = self.context.protocol_version();

@@ -6,6 +6,7 @@
 mod assets;
 mod consent;
 mod edits;
+mod found;
 mod history;
 mod jobs;
 mod models;
@@ -28,12 +29,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::schema;
-use crate::files::Preview;
+use crate::files::{Preview, PreviewLimits};
 use crate::redact::{Redactor, clean_line};
 use crate::runs::{
     ErrorReport, Money, Patience, ProgressSink, Question, RunError, Runs, WaitSeconds,
 };
 pub use consent::{AskUser, NobodyToAsk, Reply};
+pub(super) use models::model_line;
 
 /// A tool as clients are told of it.
 #[derive(Clone, Debug)]
@@ -79,15 +81,6 @@ impl Hints {
     /// Something comes to lie at Layer; nothing that is known to cost anything.
     const CHANGES_LAYER: Self = Self { read_only: false, ..Self::READS_LAYER };
     const READS_DISK: Self = Self { open_world: false, ..Self::READS_LAYER };
-}
-
-impl ToolSpec {
-    /// What clients are told beside the protocol's own words.
-    pub fn meta(&self) -> Option<Map<String, Value>> {
-        // Claude Code asks its user before each call of such a tool, whatever was allowed before.
-        let asks = ("anthropic/requiresUserInteraction".to_owned(), Value::Bool(true));
-        self.hints.asks_user.then(|| Map::from_iter([asks]))
-    }
 }
 
 /// A group of tools that is offered or not. A list that is too long costs every conversation, so
@@ -181,30 +174,45 @@ pub struct UnknownTool {
     known: String,
 }
 
-/// How long calls wait.
+/// How long a call waits.
 #[derive(Clone, Copy, Debug)]
 pub enum Waiting {
-    /// A server's: a call waits so long unless told otherwise, and never longer.
+    /// A server's: so long unless told otherwise, and never longer.
     AtMost(Duration),
+    /// A server's whose client follows a job as a task: until the job's start has left.
+    Started,
     /// A script's: to the end, unless the call says otherwise.
     ToTheEnd,
     /// A script's that does not want to wait.
     Never,
 }
 
+/// Who calls a tool.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Takes progress.
+    pub progress: &'a ProgressSink,
+    /// The user behind the call.
+    pub user: &'a dyn AskUser,
+    /// How long the call waits.
+    pub waiting: Waiting,
+    /// How large a picture to look at may be; `None` when none can be shown.
+    pub picture: Option<PreviewLimits>,
+}
+
 /// All tools.
 pub struct Tools {
     entries: Vec<Entry>,
+    /// Those that are not offered.
+    others: Vec<Entry>,
     context: Context,
 }
 
 /// What handlers work with.
 struct Context {
     runs: Runs,
-    waiting: Waiting,
-    /// Whether calls make what earlier processes paid for be collected: those of a server that may
-    /// write files.
-    collects: bool,
+    /// Whether files may be written.
+    writes: bool,
     redactor: Redactor,
 }
 
@@ -214,7 +222,13 @@ struct Call<'a> {
     waiting: Waiting,
     progress: &'a ProgressSink,
     user: &'a dyn AskUser,
+    picture: Option<PreviewLimits>,
 }
+
+/// More of one job's pictures are for `view_asset`.
+const MOST_PICTURES: usize = 4;
+/// All pictures of an answer together: 400 kB once they are text.
+const MOST_PICTURES_BYTES: usize = 300_000;
 
 type Handled<'a> = BoxFuture<'a, Result<Answer, ErrorReport>>;
 
@@ -233,15 +247,14 @@ impl Tools {
     }
 
     /// The tools over the use cases, as far as they are offered.
-    pub fn new(runs: Runs, waiting: Waiting, offered: &Offered, redactor: Redactor) -> Self {
+    pub fn new(runs: Runs, offered: &Offered, redactor: Redactor) -> Self {
         let mut entries = every_entry();
-        entries.retain(|entry| {
+        entries.sort_by_key(|entry| entry.spec.name);
+        let (entries, others) = entries.into_iter().partition(|entry| {
             offered.toolsets.contains(&entry.toolset)
                 && (!offered.read_only || entry.spec.hints.read_only)
         });
-        entries.sort_by_key(|entry| entry.spec.name);
-        let collects = matches!(waiting, Waiting::AtMost(_)) && !offered.read_only;
-        Self { entries, context: Context { runs, waiting, collects, redactor } }
+        Self { entries, others, context: Context { runs, writes: !offered.read_only, redactor } }
     }
 
     /// What clients are told, by name. The same for the whole life of the process.
@@ -257,19 +270,39 @@ impl Tools {
         &self,
         name: &str,
         arguments: Map<String, Value>,
-        progress: &ProgressSink,
-        user: &dyn AskUser,
+        caller: Caller<'_>,
     ) -> Result<Answer, UnknownTool> {
         let entry = self.entries.iter().find(|entry| entry.spec.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.specs().map(|spec| spec.name).collect();
             let asked = clean_line(&self.context.redactor.redact(name), 80);
             UnknownTool { asked, known: known.join(", ") }
         })?;
-        let Context { runs, waiting, collects, redactor } = &self.context;
-        let call = Call { runs, waiting: *waiting, progress, user };
-        if *collects {
-            runs.collect_in_background();
-        }
+        Ok(self.answer(entry, arguments, caller).await)
+    }
+
+    /// The answer of a tool that neither spends nor changes anything, whether it is offered or
+    /// not: resources have the same data. `None` when there is no such tool.
+    pub async fn read(&self, name: &str, arguments: Map<String, Value>) -> Option<Answer> {
+        let mut all = self.entries.iter().chain(&self.others);
+        let entry = all.find(|entry| entry.spec.name == name && entry.spec.hints.read_only)?;
+        let caller = Caller {
+            progress: &|_| {},
+            user: &NobodyToAsk,
+            waiting: Waiting::AtMost(Duration::ZERO),
+            picture: None,
+        };
+        Some(self.answer(entry, arguments, caller).await)
+    }
+
+    async fn answer(
+        &self,
+        entry: &Entry,
+        arguments: Map<String, Value>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        let Context { runs, redactor, .. } = &self.context;
+        let Caller { progress, user, waiting, picture } = caller;
+        let call = Call { runs, waiting, progress, user, picture };
         // It would go to Layer and into the journal.
         let answer = match redactor.holds_secret(&Value::Object(arguments.clone()).to_string()) {
             true => Err(argument_error(
@@ -281,15 +314,59 @@ impl Tools {
         if let Err(report) = &answer {
             runs.note_error(entry.spec.name, report);
         }
-        Ok(answer.unwrap_or_else(|report| Answer::Error(Box::new(self.redacted(report)))))
+        answer.unwrap_or_else(|report| Answer::Error(Box::new(self.redacted(report))))
     }
 
-    /// How long a call of a server may block.
-    pub fn longest_wait(&self) -> Duration {
-        match self.context.waiting {
-            Waiting::AtMost(longest) => longest,
-            Waiting::ToTheEnd | Waiting::Never => Duration::ZERO,
+    /// Small copies of the pictures that a job's answer tells of, as many as one answer may have.
+    pub async fn pictures(
+        &self,
+        answer: &Map<String, Value>,
+        limits: PreviewLimits,
+    ) -> Vec<Preview> {
+        let text = |name: &str| answer.get(name).and_then(Value::as_str);
+        let (Some("complete"), Some(job)) = (text("status"), text("job_id")) else {
+            return Vec::new();
+        };
+        let files = answer.get("files").and_then(Value::as_array);
+        let is_picture = |file: &Value| {
+            let media_type = file.get("media_type").and_then(Value::as_str);
+            media_type.is_some_and(|media_type| media_type.starts_with("image/"))
+        };
+        let mut pictures = Vec::new();
+        let mut room = MOST_PICTURES_BYTES;
+        for (file, number) in files.into_iter().flatten().zip(1..) {
+            if pictures.len() == MOST_PICTURES || !is_picture(file) {
+                continue;
+            }
+            // A picture that can't be shown is no failure of the job.
+            let seen = self.runs().view(&format!("{job}#{number}"), Some(limits)).await;
+            let Ok((_, Some(preview))) = seen else { continue };
+            match room.checked_sub(preview.bytes.len()) {
+                Some(rest) => room = rest,
+                None => break,
+            }
+            pictures.push(preview);
         }
+        pictures
+    }
+
+    /// Looks after what earlier processes paid for, where files may be written. Only the first
+    /// call of a process does something.
+    pub fn collect_in_background(&self) {
+        if self.context.writes {
+            self.context.runs.collect_in_background();
+        }
+    }
+
+    /// Whether any tool that is offered may spend.
+    pub fn can_spend(&self) -> bool {
+        self.context.writes
+    }
+
+    /// Whether a call of this tool may come to a job that is worth following as a task.
+    pub fn starts_jobs(&self, name: &str) -> bool {
+        let entry = self.entries.iter().find(|entry| entry.spec.name == name);
+        entry.is_some_and(|entry| entry.spec.hints == Hints::SPENDS)
     }
 
     /// The use cases, for whoever ends them.
@@ -340,6 +417,7 @@ impl Call<'_> {
             (Waiting::AtMost(longest), asked) => {
                 Patience::UpTo(asked.unwrap_or(longest).min(longest))
             }
+            (Waiting::Started, _) => Patience::AndStarted(Duration::ZERO),
             (_, Some(asked)) => Patience::AndStarted(asked),
             (Waiting::ToTheEnd, None) => Patience::ToTheEnd,
             (Waiting::Never, None) => Patience::AndStarted(Duration::ZERO),

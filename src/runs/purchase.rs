@@ -375,7 +375,7 @@ impl Runs {
             margin: offer.margin.unwrap_or_default(),
             quote: wanted.quote_id().map(str::to_owned),
             save_to,
-            project: self.inner.settings.project.clone().unwrap_or_else(|| folder.clone()),
+            project: self.project().unwrap_or_else(|| folder.clone()),
             output_dir: folder,
             session: self.inner.session.clone(),
         }

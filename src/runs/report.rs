@@ -229,6 +229,23 @@ impl JobReport {
         }
     }
 
+    /// The report of a job as the journal has it; nobody looks at Layer for it.
+    pub fn kept(job: &Job) -> Self {
+        let message = match job.state {
+            JobState::Complete => Self::saved_sentence(job),
+            JobState::Starting => "Its start has not been answered yet.".to_owned(),
+            JobState::Running => "Layer is working on it.".to_owned(),
+            JobState::Finished => "It is done; its files are still to be fetched.".to_owned(),
+            JobState::Cancelled => "It was cancelled.".to_owned(),
+            JobState::Unknown => "Nobody knows whether its start arrived.".to_owned(),
+            JobState::Failed | JobState::Refused => match &job.failure {
+                Some(failure) => format!("It failed: {}.", failure.message.trim_end_matches('.')),
+                None => "It failed.".to_owned(),
+            },
+        };
+        Self::new(job, message)
+    }
+
     /// The same, of a call that buys.
     pub(super) fn of(mut self, purchase: Purchase) -> Self {
         self.purchase = Some(purchase);

@@ -261,10 +261,8 @@ impl Runs {
     /// # Errors
     /// [`RunError::Journal`] when the journal can't be read.
     pub async fn budget_stands(&self) -> Result<BudgetStands, RunError> {
-        let settings = &self.inner.settings;
         let budgets = self.budgets();
-        let folder = || settings.output_dir.clone().ok();
-        let project: Option<PathBuf> = settings.project.clone().or_else(folder);
+        let project: Option<PathBuf> = self.project().or_else(|| self.output_dir().ok());
         let spent = if self.has_journal() {
             let journal = self.inner.journal().await?;
             let for_project = project.clone().unwrap_or_default();

@@ -3,9 +3,10 @@
 use rmcp::{
     ErrorData,
     model::{
-        CallToolRequestParams, ClientJsonRpcMessage, ClientNotification, ClientRequest,
-        ClientResult, CompleteRequestParams, CustomRequest, GetPromptRequestParams,
-        InitializeRequestParams, PaginatedRequestParams, ReadResourceRequestParams, RequestId,
+        CallToolRequestParams, CancelTaskParams, ClientJsonRpcMessage, ClientNotification,
+        ClientRequest, ClientResult, CompleteRequestParams, CustomRequest, GetPromptRequestParams,
+        GetTaskParams, InitializeRequestParams, PaginatedRequestParams, ReadResourceRequestParams,
+        RequestId, UpdateTaskParams,
     },
 };
 use serde::{
@@ -184,7 +185,7 @@ fn body(method: &str, params: Option<Value>) -> Value {
 
 /// The methods whose unreadable params are answered with "invalid params". For all others rmcp
 /// answers "method not found", which for optional parts of MCP that this server does not offer
-/// (tasks, subscriptions, log levels) is true whatever the params are.
+/// (subscriptions, log levels) is true whatever the params are.
 fn is_known(method: &str) -> bool {
     matches!(
         method,
@@ -199,6 +200,9 @@ fn is_known(method: &str) -> bool {
             | "resources/templates/list"
             | "resources/read"
             | "completion/complete"
+            | "tasks/get"
+            | "tasks/update"
+            | "tasks/cancel"
     )
 }
 
@@ -216,6 +220,9 @@ fn complaint(method: &str, params: &Value) -> Option<String> {
         "prompts/get" => of::<GetPromptRequestParams>(params),
         "resources/read" => of::<ReadResourceRequestParams>(params),
         "completion/complete" => of::<CompleteRequestParams>(params),
+        "tasks/get" => of::<GetTaskParams>(params),
+        "tasks/update" => of::<UpdateTaskParams>(params),
+        "tasks/cancel" => of::<CancelTaskParams>(params),
         "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
             of::<PaginatedRequestParams>(params)
         }

@@ -136,6 +136,11 @@ fn matching(args: &ListModelsArgs, all: &[Model]) -> Vec<Model> {
     found.into_iter().map(|(_, model)| model.clone()).collect()
 }
 
+/// What is told of a model, without its price.
+pub(in crate::mcp) fn model_line(model: &Model) -> impl Serialize + use<> {
+    line(model, None)
+}
+
 fn line(model: &Model, price: Option<CreativeUnits>) -> ModelLine {
     ModelLine {
         model_id: model.id.to_string(),

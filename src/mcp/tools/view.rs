@@ -38,7 +38,8 @@ pub(super) fn view_asset() -> Entry {
 
 async fn view(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, ErrorReport> {
     let args = parse::<ViewAssetArgs>(arguments)?;
-    let (file, preview) = call.runs.view(&args.image).await.map_err(|error| error.report())?;
+    let (file, preview) =
+        call.runs.view(&args.image, call.picture).await.map_err(|error| error.report())?;
     let facts = FileReport::from(&file);
     let mut line = format!("{}: {}", facts.path, facts.media_type);
     if let (Some(width), Some(height)) = (facts.width, facts.height) {
