@@ -206,7 +206,6 @@ pub const PROFILES: [ClientProfile; 12] = [
             reason("picture", Evidence::Documented, "its model sees pictures"),
             reason("picture_beside_data", Evidence::Unknown, "never tried with these versions"),
             reason("wait", Evidence::Source, "it gives up after hours"),
-            reason("dialect", Evidence::Documented, "passes schemas on as they are"),
         ],
         ..CAREFUL
     },
@@ -443,7 +442,6 @@ mod tests {
                 ("links", row.links != CAREFUL.links),
                 ("forms", row.forms != CAREFUL.forms),
                 ("wait", row.wait != CAREFUL.wait),
-                ("dialect", row.dialect != CAREFUL.dialect),
             ];
             for (choice, differs) in differs {
                 let reasoned = row.reasons.iter().any(|reason| reason.choice == choice);

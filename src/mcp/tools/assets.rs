@@ -80,7 +80,7 @@ pub(super) struct CreateAssetArgs {
     width: Option<Pixels>,
     /// Pixels.
     height: Option<Pixels>,
-    /// Variations, each paid.
+    /// Variations; each is paid for.
     #[serde(default)]
     #[schemars(extend("default" = 1))]
     count: Count,
@@ -162,9 +162,9 @@ pub(super) fn create_asset() -> Entry {
         spec: spec::<CreateAssetArgs, JobReport>(
             "create_asset",
             "Create asset",
-            "Makes an image, video, 3D model or sound and saves it in the project. Spends Creative \
-             Units. If it takes long, returns status running and a job_id for get_job. The same \
-             request again is the same job, not charged again.",
+            "Makes an image, video, 3D model or sound with Layer.ai and saves it in the user's \
+             project. Spends Creative Units. If it takes long, returns status running and a job_id \
+             for get_job. The same request again is the same job, not charged again.",
             Hints::SPENDS,
         ),
         toolset: Toolset::Default,
