@@ -43,11 +43,14 @@ use answer::Recipient;
 use clients::ClientProfile;
 use consent::Consents;
 
-/// What a model is told about the server as a whole. Some clients cut at 2,048 characters.
-const INSTRUCTIONS: &str = "\
-Makes game assets (images, video, 3D models, sounds) with Layer.ai and saves the finished files in \
-the user's project.
+/// What the server is for, with the words that its tools are looked for by.
+const SUMMARY: &str = "\
+Makes game assets (images, sprites, icons, tiles, textures, video, 3D models, sounds) with \
+Layer.ai and saves the finished files in the user's project.";
 
+/// What a model is told beside it about the server as a whole. Some clients cut at 2,048
+/// characters.
+const RULES: &str = "\
 - create_asset makes one thing from a prompt and answers with the absolute path of the saved file. \
 It picks a fitting model by itself; name one only if the user asked for it (list_models).
 - Generations cost the user Creative Units. Make one at a time (count 1) unless asked for more, and \
@@ -191,7 +194,7 @@ impl ServerHandler for Server {
         config.server_info = Self::implementation();
         let icon = Icon::new(ICON).with_mime_type("image/svg+xml");
         config.server_info.icons = Some(vec![icon.with_sizes(vec!["any".to_owned()])]);
-        config.instructions = Some(INSTRUCTIONS.to_owned());
+        config.instructions = Some(format!("{SUMMARY}\n\n{RULES}"));
         config
     }
 
@@ -202,6 +205,9 @@ impl ServerHandler for Server {
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
         let mut answer = self.negotiate_initialize(&request)?;
+        if !ClientProfile::of(Some(&request.client_info)).instructions {
+            answer.instructions = Some(SUMMARY.to_owned());
+        }
         // What a revision has no word for is not sent in it.
         if answer.protocol_version < ProtocolVersion::V_2025_11_25 {
             answer.server_info.icons = None;

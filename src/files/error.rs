@@ -173,9 +173,7 @@ impl FileError {
             Self::Folder { .. } => {
                 "Set `LAYER_OUTPUT_DIR` (or `--output-dir`) to a folder of your project."
             }
-            Self::Exists { .. } => {
-                "Choose another name, or move the existing file away; nothing is ever replaced."
-            }
+            Self::Exists { .. } => "Choose another name in `save_to`; nothing is ever replaced.",
             Self::NotFound { .. } => "Check the spelling; paths are relative to the output folder.",
             Self::Disk { trouble, .. } => trouble.next_step(),
             Self::Changed { .. } => {

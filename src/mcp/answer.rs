@@ -23,8 +23,13 @@ impl Recipient<'_> {
     pub(super) fn result(&self, answer: Answer, pictures: &[Preview]) -> CallToolResult {
         match answer {
             Answer::Data(object) => {
+                let sentence = object.get("message").and_then(Value::as_str).map(str::to_owned);
                 let value = Value::Object(object);
-                let mut blocks = vec![ContentBlock::text(value.to_string())];
+                let text = match sentence {
+                    Some(sentence) if self.profile.structured && !self.profile.repeats => sentence,
+                    _ => value.to_string(),
+                };
+                let mut blocks = vec![ContentBlock::text(text)];
                 blocks.extend(pictures.iter().map(image));
                 let mut result = CallToolResult::success(blocks);
                 if self.profile.structured {

@@ -109,6 +109,10 @@ pub struct ClientProfile {
     pub picture_beside_data: bool,
     /// Whether data come as structured content as well as text.
     pub structured: bool,
+    /// Whether the text beside structured content is the same JSON, or only its sentence.
+    pub repeats: bool,
+    /// Whether it is told all that there is to tell about the server, or one paragraph.
+    pub instructions: bool,
     /// Whether a picture comes with a link to its file.
     pub links: bool,
     /// Whether its word that it shows forms is taken.
@@ -142,6 +146,8 @@ pub const CAREFUL: ClientProfile = ClientProfile {
     picture: Some(SMALL),
     picture_beside_data: false,
     structured: true,
+    repeats: true,
+    instructions: true,
     links: true,
     forms: true,
     wait: USUAL_WAIT,
@@ -155,6 +161,8 @@ pub const CAREFUL: ClientProfile = ClientProfile {
             Evidence::Source,
             "the official SDKs refuse an answer without it; the text beside it says the same",
         ),
+        reason("repeats", Evidence::Source, "older clients know nothing but the text"),
+        reason("instructions", Evidence::Documented, "put before the tools, or left out"),
         reason("links", Evidence::Source, "sent from revision 2025-06-18 on, which has them"),
         reason("forms", Evidence::Source, "shown when the client declares that it can"),
         reason("wait", Evidence::Source, "the official TypeScript SDK gives up after 60 seconds"),
@@ -206,6 +214,7 @@ pub const PROFILES: [ClientProfile; 12] = [
             reason("picture", Evidence::Documented, "its model sees pictures"),
             reason("picture_beside_data", Evidence::Unknown, "never tried with these versions"),
             reason("wait", Evidence::Source, "it gives up after hours"),
+            reason("dialect", Evidence::Documented, "passes schemas on as they are"),
         ],
         ..CAREFUL
     },
@@ -214,6 +223,8 @@ pub const PROFILES: [ClientProfile; 12] = [
         slug: "codex",
         known_as: &["codex"],
         picture: Some(WHOLE),
+        repeats: false,
+        instructions: false,
         dialect: Dialect::OpenAi,
         reasons: &[
             reason("picture", Evidence::Measured, "its model sees it where there are no data"),
@@ -222,7 +233,13 @@ pub const PROFILES: [ClientProfile; 12] = [
                 Evidence::Measured,
                 "it shows its model the structured content and nothing else",
             ),
-            reason("structured", Evidence::Measured, "the only thing that its model sees of data"),
+            reason("structured", Evidence::Measured, "by name, all that its model sees of data"),
+            reason("repeats", Evidence::Measured, "in its code mode, its model sees both forms"),
+            reason(
+                "instructions",
+                Evidence::Measured,
+                "stand behind each tool's description: a search for a word finds all tools or none",
+            ),
             reason("links", Evidence::Measured, "its model sees them as JSON"),
             reason("forms", Evidence::Measured, "declared; `codex exec` declines at once"),
             reason("wait", Evidence::Documented, "60 seconds a tool, unless configured otherwise"),
@@ -439,9 +456,12 @@ mod tests {
                 ("picture", row.picture != CAREFUL.picture),
                 ("picture_beside_data", row.picture_beside_data != CAREFUL.picture_beside_data),
                 ("structured", row.structured != CAREFUL.structured),
+                ("repeats", row.repeats != CAREFUL.repeats),
+                ("instructions", row.instructions != CAREFUL.instructions),
                 ("links", row.links != CAREFUL.links),
                 ("forms", row.forms != CAREFUL.forms),
                 ("wait", row.wait != CAREFUL.wait),
+                ("dialect", row.dialect != CAREFUL.dialect),
             ];
             for (choice, differs) in differs {
                 let reasoned = row.reasons.iter().any(|reason| reason.choice == choice);

@@ -198,7 +198,8 @@ pub(super) async fn read(
         _ => return Err(missing()),
     };
     let value = found.map_err(|error| match error.code {
-        "job_unknown" | "not_found" | "model_not_found" => missing(),
+        // The only arguments are the ids in the address.
+        "job_unknown" | "not_found" | "model_not_found" | "invalid_argument" => missing(),
         _ => said(&error),
     })?;
     let text = ResourceContents::text(value.to_string(), uri).with_mime_type(JSON);

@@ -83,8 +83,8 @@ impl Question {
         match consent {
             None => format!(
                 "tell the user the price and what it is for. If they want it, call `confirm_spend` \
-             with quote_id `{id}`, then repeat this call with that quote_id. Or take a cheaper \
-             model or a smaller `count`"
+             with quote_id `{id}`, then repeat this call with that quote_id. If not, a cheaper \
+             model or a smaller `count` may do; don't split the purchase to stay below the limit"
             ),
             Some(Consent::Declined) => {
                 "don't ask again. Take a cheaper model or a smaller `count`, or leave it".to_owned()

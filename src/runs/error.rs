@@ -407,7 +407,7 @@ impl RunError {
                     let (code, retryable, next) = of_kind(kind, None);
                     (code, NotCharged, retryable, next)
                 }
-                None => ("run_failed", NotCharged, true, "call `create_asset` again".into()),
+                None => ("run_failed", NotCharged, true, "make the same call again".into()),
             },
             Self::StartUnanswered { job, .. } => (
                 "start_unanswered",
@@ -509,7 +509,8 @@ impl RunError {
                 "insufficient_balance",
                 NotCharged,
                 true,
-                "add Creative Units at app.layer.ai, or take a cheaper model or a smaller `count`"
+                "ask the user to add Creative Units at app.layer.ai, or take a cheaper model \
+                 (`list_models` with `max_cu`) or a smaller `count`"
                     .into(),
             ),
             Self::Budget { which, .. } => (
@@ -518,7 +519,8 @@ impl RunError {
                 false,
                 format!(
                     "the limit is the user's: only they can raise it (`LAYER_BUDGET_{}_CU`). Take \
-                     a cheaper model or a smaller `count`",
+                     a cheaper model (`list_models` with `max_cu`) or a smaller `count`, or ask \
+                     them",
                     which.to_ascii_uppercase()
                 ),
             ),

@@ -53,10 +53,10 @@ impl Prepared {
         }
     }
 
-    /// What was chosen, and what its price leaves out.
-    pub(super) fn remarks(&self, offer: &Offer) -> String {
+    /// What was chosen, and, until the charge is known, what its price leaves out.
+    pub(super) fn remarks(&self, offer: &Offer, charged: bool) -> String {
         let mut remarks = self.chosen.clone();
-        if self.is_priced_in_part() {
+        if self.is_priced_in_part() && !charged {
             remarks.push_str(&match offer.margin {
                 Some(margin) if margin > CreativeUnits::ZERO => format!(
                     " Layer's estimate of {} can't include references; {margin} more are added, as \

@@ -188,16 +188,17 @@ impl Runs {
         }
         let job = self.known_job(&id).await?;
         let mut waited = self.wait(&job, stage, patience.since(began), progress).await;
-        let mut remarks = prepared.remarks(&offer);
+        let mut found_again = "";
         if let Stage::Over(Err(RunError::StartUnanswered { .. })) = waited {
             // Whatever Layer did with it, it lists by now.
             tokio::time::sleep(Duration::from_secs(1)).await;
             let job = self.known_job(&id).await?;
             waited = self.attend(&job, patience.since(began), progress).await?;
-            remarks = format!("{} {remarks}", super::FOUND_AGAIN);
+            found_again = super::FOUND_AGAIN;
         }
         let job = self.known_job(&id).await?;
-        match self.answer(job, waited, &remarks).await {
+        let remarks = prepared.remarks(&offer, job.charged.is_some());
+        match self.answer(job, waited, format!("{found_again} {remarks}").trim_start()).await {
             Ok(report) => Ok(Tried::Job(Box::new(report.of(Purchase::New)))),
             Err(error) => {
                 Err(self.explained(error, &prepared.connection, &prepared.workspace).await)

@@ -84,7 +84,7 @@ impl Runs {
                 price: offer.expected(),
                 margin: offer.margin.unwrap_or_default(),
                 subject: prepared.order.subject().to_owned(),
-                remarks: prepared.remarks(&offer),
+                remarks: prepared.remarks(&offer, false),
                 same_as,
             });
         }

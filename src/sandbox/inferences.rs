@@ -18,7 +18,7 @@ use super::models::{Modality, Model};
 use super::money::CreativeUnits;
 use super::plan::Plan;
 use super::request::{BodyForm, InferenceRequest};
-use super::runs::{Kind, NewRun, Outcome, Phase, Run, Session, Terms};
+use super::runs::{Kind, NewRun, Outcome, Phase, Run, Session, Terms, settle};
 use super::state::{StoredFile, Workspace};
 use super::styles::Chosen;
 use super::{App, styles};
@@ -153,7 +153,10 @@ pub(super) async fn described(
     run: &Run,
     id_field: &str,
 ) -> Result<Map<String, Value>, ApiError> {
-    let phase = run.phase(app.clock.now_ms());
+    // It may have come due since it was looked up, and has its outputs from then on.
+    let now = app.clock.now_ms();
+    settle(&app.store, now).await?;
+    let phase = run.phase(now);
     let mut body = Map::new();
     body.insert(id_field.to_owned(), run.id.clone().into());
     body.insert("status".to_owned(), word(app, run, phase).into());

@@ -201,6 +201,9 @@ pub(crate) struct Client {
     lines: Option<Receiver<Vec<u8>>>,
     stderr: Option<JoinHandle<String>>,
     revision: Revision,
+    /// What the client calls itself, and its version.
+    info: (String, String),
+    capabilities: Value,
     last_id: i64,
     /// Read while something else was waited for.
     kept: VecDeque<Value>,
@@ -230,6 +233,8 @@ impl Client {
             lines: None,
             stderr: Some(stderr),
             revision: Revision::V2025_11_25,
+            info: ("tests".to_owned(), "1".to_owned()),
+            capabilities: json!({}),
             last_id: 1000,
             kept: VecDeque::new(),
         }
@@ -251,6 +256,18 @@ impl Client {
         self.lines = Some(lines);
     }
 
+    /// The same as another client.
+    pub(crate) fn known_as(mut self, name: &str, version: &str) -> Self {
+        self.info = (name.to_owned(), version.to_owned());
+        self
+    }
+
+    /// The same with these capabilities.
+    pub(crate) fn able_to(mut self, capabilities: Value) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
     /// Opens a session the way clients of this revision do. Gives the server's introduction.
     pub(crate) fn shake_hands(&mut self, revision: Revision) -> Value {
         self.revision = revision;
@@ -261,8 +278,8 @@ impl Client {
             "initialize",
             json!({
                 "protocolVersion": revision.date(),
-                "capabilities": {},
-                "clientInfo": { "name": "tests", "version": "1" },
+                "capabilities": self.capabilities,
+                "clientInfo": { "name": self.info.0, "version": self.info.1 },
             }),
         );
         assert_eq!(introduction["protocolVersion"], revision.date());
@@ -307,8 +324,10 @@ impl Client {
                 .or_insert_with(|| Value::Object(Map::new()));
             let date = self.revision.date();
             meta["io.modelcontextprotocol/protocolVersion"] = json!(date);
-            meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
-            meta["io.modelcontextprotocol/clientInfo"] = json!({ "name": "tests", "version": "1" });
+            meta["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
+            let (name, version) = &self.info;
+            meta["io.modelcontextprotocol/clientInfo"] =
+                json!({ "name": name, "version": version });
         }
         json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
     }
@@ -359,6 +378,15 @@ impl Client {
         let mut answer = self.answer(id);
         assert!(answer.get("error").is_none(), "{method}: {answer}");
         answer["result"].take()
+    }
+
+    /// Asks for something that is refused, and gives the error.
+    #[track_caller]
+    pub(crate) fn refused(&mut self, method: &str, params: Value) -> Value {
+        let id = self.begin(method, params);
+        let mut answer = self.answer(id);
+        assert!(answer.get("result").is_none(), "{method}: {answer}");
+        answer["error"].take()
     }
 
     /// Calls a tool, and gives the whole result.

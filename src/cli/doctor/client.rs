@@ -96,6 +96,8 @@ fn choices(
         ("picture", picture),
         ("picture_beside_data", yes(profile.picture_beside_data && pictures)),
         ("structured", yes(profile.structured)),
+        ("repeats", yes(profile.repeats)),
+        ("instructions", if profile.instructions { "all" } else { "one paragraph" }.to_owned()),
         ("links", yes(profile.links)),
         ("forms", forms),
         ("wait", format!("{wait} seconds")),

@@ -74,13 +74,13 @@ pub(super) struct CreateAssetArgs {
     prompt: Prompt,
     /// Picks the model if `model` is absent.
     use_case: Option<Creation>,
-    /// Id or name from list_models.
+    /// Id or name (list_models).
     model: Option<String>,
     /// Pixels.
     width: Option<Pixels>,
     /// Pixels.
     height: Option<Pixels>,
-    /// Variations; each is paid for.
+    /// Default 1; each is paid.
     #[serde(default)]
     #[schemars(extend("default" = 1))]
     count: Count,
@@ -106,7 +106,7 @@ pub(super) struct CreateAssetArgs {
     references: Option<Vec<String>>,
     /// File or folder, e.g. assets/knight.png.
     save_to: Option<String>,
-    /// Longest wait; the job goes on.
+    /// Longest; the job goes on.
     wait_seconds: Option<WaitSeconds>,
     /// Buys the same again; never to retry.
     #[serde(default)]
@@ -162,9 +162,9 @@ pub(super) fn create_asset() -> Entry {
         spec: spec::<CreateAssetArgs, JobReport>(
             "create_asset",
             "Create asset",
-            "Makes an image, video, 3D model or sound with Layer.ai and saves it in the user's \
-             project. Spends Creative Units. If it takes long, returns status running and a job_id \
-             for get_job. The same request again is the same job, not charged again.",
+            "Makes an image, video, 3D model or sound and saves it in the project. Spends Creative \
+             Units. If it takes long, returns status running and a job_id for get_job. The same \
+             request again is the same job, not charged again.",
             Hints::SPENDS,
         ),
         toolset: Toolset::Default,

@@ -59,8 +59,8 @@ pub(super) fn list_models() -> Entry {
             "list_models",
             "List models",
             "Lists the models of the workspace, best first, with what they make and can do. Use \
-             it when the user names a model or needs a capability; create_asset picks one by \
-             itself otherwise. Never guess ids.",
+             it when the user names a model, or needs what create_asset has no argument for; it \
+             picks one by itself otherwise. Never guess ids.",
             Hints::READS_LAYER,
         ),
         toolset: Toolset::Default,

@@ -19,7 +19,7 @@ impl<'de> Deserialize<'de> for FreeObject {
             _ => None,
         };
         object.map(Self).ok_or_else(|| {
-            serde::de::Error::custom("it is a JSON object, such as {\"subject\": \"a sword\"}")
+            serde::de::Error::custom("it is a JSON object, such as {\"prompt\": \"a sword\"}")
         })
     }
 }

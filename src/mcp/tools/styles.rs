@@ -219,7 +219,10 @@ async fn create(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer,
                  what it costs. When list_styles shows it as complete, its style_id works as \
                  `model`."
             .to_owned(),
-        false => format!("Before it can be trained: {}.", style.missing.join("; ")),
+        false => {
+            let missing = style.missing.join("; ");
+            format!("Before it can be trained: {}.", missing.trim_end_matches('.'))
+        }
     };
     data(&CreateStyleAnswer {
         style_id: style.id.to_string(),

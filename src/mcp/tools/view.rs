@@ -23,9 +23,7 @@ pub(super) fn view_asset() -> Entry {
             name: "view_asset",
             title: "View asset",
             description: "Shows a picture from the output folder, small, so that you can judge \
-                          it. Of \
-                          videos, sounds and 3D models it tells the facts. Use it to check a \
-                          result.",
+                          it. Of videos, sounds and 3D models it tells the facts.",
             input: Arc::new(schema::input::<ViewAssetArgs>()),
             // The picture is the answer: clients show a model nothing else beside structured data.
             output: None,

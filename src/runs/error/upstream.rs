@@ -30,7 +30,8 @@ pub(super) fn of_kind(
         ApiErrorKind::InsufficientBalance => (
             "insufficient_balance",
             true,
-            "add Creative Units at app.layer.ai, or take a cheaper model or a smaller `count`",
+            "ask the user to add Creative Units at app.layer.ai, or take a cheaper model \
+             (`list_models` with `max_cu`) or a smaller `count`",
         ),
         ApiErrorKind::ModelNotFound => (
             "model_not_found",
