@@ -125,7 +125,9 @@ impl Server {
     /// none, and stops none.
     fn makes_tasks(&self, context: &RequestContext<RoleServer>) -> bool {
         let capabilities = context.client_capabilities();
-        self.tools.can_spend() && capabilities.is_some_and(|client| client.supports_tasks())
+        is_modern(context)
+            && self.tools.can_spend()
+            && capabilities.is_some_and(|client| client.supports_tasks())
     }
 
     /// Asks an older client for its roots, once, when nothing else says where assets go. The newest
@@ -133,10 +135,8 @@ impl Server {
     #[expect(deprecated, reason = "older clients tell the project's folder in no other way")]
     async fn settle_output_dir(&self, context: &RequestContext<RoleServer>) {
         let runs = self.tools.runs();
-        let newest =
-            context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
         let has_roots = context.client_capabilities().is_some_and(|it| it.roots.is_some());
-        if newest || !has_roots || !runs.wants_root() {
+        if is_modern(context) || !has_roots || !runs.wants_root() {
             return;
         }
         let ask = async {
@@ -161,6 +161,21 @@ impl Server {
             }
         }
     }
+}
+
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
+}
+
+/// Sets how long an answer is fresh, which only the newest revision has a word for.
+macro_rules! fresh {
+    ($answer:expr, $context:expr, $ms:expr, $scope:ident) => {{
+        let answer = $answer;
+        match is_modern(&$context) {
+            true => answer.with_ttl_ms($ms).with_cache_scope(CacheScope::$scope),
+            false => answer,
+        }
+    }};
 }
 
 fn tool(spec: &ToolSpec) -> Tool {
@@ -209,9 +224,9 @@ impl ServerHandler for Server {
             answer.instructions = Some(SUMMARY.to_owned());
         }
         // What a revision has no word for is not sent in it.
+        answer.capabilities.extensions = None;
         if answer.protocol_version < ProtocolVersion::V_2025_11_25 {
             answer.server_info.icons = None;
-            answer.capabilities.extensions = None;
         }
         if answer.protocol_version < ProtocolVersion::V_2025_06_18 {
             answer.server_info.title = None;
@@ -232,23 +247,21 @@ impl ServerHandler for Server {
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Self::whole(request)?;
-        Ok(ListToolsResult::with_all_items(self.listed.clone())
-            .with_ttl_ms(LIST_IS_FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+        let listed = ListToolsResult::with_all_items(self.listed.clone());
+        Ok(fresh!(listed, context, LIST_IS_FRESH_MS, Public))
     }
 
     async fn list_prompts(
         &self,
         request: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         Self::whole(request)?;
-        Ok(ListPromptsResult::with_all_items(prompts::list())
-            .with_ttl_ms(LIST_IS_FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+        let listed = ListPromptsResult::with_all_items(prompts::list());
+        Ok(fresh!(listed, context, LIST_IS_FRESH_MS, Public))
     }
 
     async fn get_prompt(
@@ -267,22 +280,21 @@ impl ServerHandler for Server {
     async fn list_resources(
         &self,
         request: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
         let listed = resources::list(&self.tools, cursor.as_deref()).await?;
-        Ok(listed.with_ttl_ms(resources::FRESH_MS).with_cache_scope(CacheScope::Private))
+        Ok(fresh!(listed, context, resources::FRESH_MS, Private))
     }
 
     async fn list_resource_templates(
         &self,
         request: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         Self::whole(request)?;
-        Ok(ListResourceTemplatesResult::with_all_items(resources::templates())
-            .with_ttl_ms(LIST_IS_FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+        let listed = ListResourceTemplatesResult::with_all_items(resources::templates());
+        Ok(fresh!(listed, context, LIST_IS_FRESH_MS, Public))
     }
 
     async fn read_resource(
@@ -293,7 +305,7 @@ impl ServerHandler for Server {
         let profile = Self::recipient(&context).profile;
         self.settle_output_dir(&context).await;
         let read = resources::read(&self.tools, &request.uri, self.picture(profile)).await?;
-        Ok(read.with_ttl_ms(resources::FRESH_MS).with_cache_scope(CacheScope::Private).into())
+        Ok(fresh!(read, context, resources::FRESH_MS, Private).into())
     }
 
     async fn complete(

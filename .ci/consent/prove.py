@@ -15,7 +15,9 @@ from pathlib import Path
 
 # Nothing is written beside the sources.
 sys.dont_write_bytecode = True
-from clients import Failed, all_of_them, install  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from clients import check, install  # noqa: E402
+from clients.drivers import all_of_them  # noqa: E402
 
 YES, NO = {"confirm": True}, {"confirm": False}
 # Nobody takes less to read a question (seconds).
@@ -24,11 +26,6 @@ A_MOMENT = 0.6
 AT_ONCE = 0.39
 SAID_NO, CLOSED = "the user was asked and said no", "closed the question"
 BY_ITSELF = "the client itself answered"
-
-
-def check(true, what):
-    if not true:
-        raise Failed(what)
 
 
 class Cases:
@@ -192,17 +189,17 @@ def main():
     except Exception as error:
         sys.exit(f"prove.py: a client is missing: {error}")
     headings = [*FORMS.values(), *NO_FORMS.values()]
-    print(f"{'':28}" + "".join(f"{heading:9}" for heading in headings), flush=True)
+    print(f"{'':32}" + "".join(f"{heading:9}" for heading in headings), flush=True)
     remarks, failed = [], False
     # Short, for it holds sockets, whose paths must be.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         folder = Path(folder).resolve()
-        for number, (name, protocol, start) in enumerate(all_of_them(folder)):
-            row, client = [], start()
+        for number, of in enumerate(one for one in all_of_them(folder) if one.forms):
+            name, row, client = str(of), [], of.start()
             for forms, cases in ((True, FORMS), (False, NO_FORMS)):
                 home = folder / f"{number}-{forms}"
                 try:
-                    world = Cases(client, program, home, forms, protocol)
+                    world = Cases(client, program, home, forms, of.revision)
                     for case in cases:
                         reason = case(world)
                         check(reason is None or case in MAY_LACK, f"{case.__name__}: {reason}")
@@ -215,7 +212,7 @@ def main():
                     remarks.append(f"{name}: {type(error).__name__}: {error}")
                     failed = True
                     break
-            print(f"{name:28}" + "".join(f"{cell:9}" for cell in row), flush=True)
+            print(f"{name:32}" + "".join(f"{cell:9}" for cell in row), flush=True)
             client.end()
     print("\n".join(remarks))
     sys.exit("prove.py: a case went wrong" if failed else 0)

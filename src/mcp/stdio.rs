@@ -29,6 +29,7 @@
 
 mod ends;
 mod framing;
+mod introduction;
 mod message;
 mod outbox;
 mod panics;
@@ -65,6 +66,7 @@ pub use self::{
 };
 use self::{
     framing::{Line, Lines},
+    introduction::Introduction,
     message::{Message, Refusal},
     outbox::Outbox,
 };
@@ -83,6 +85,7 @@ pub struct StdioTransport<R> {
     running_bytes: usize,
     last_number: i64,
     session_open: bool,
+    introduction: Introduction,
     /// The input has ended.
     ending: Option<Ending>,
 }
@@ -153,6 +156,7 @@ where
             running_bytes: 0,
             last_number: 0,
             session_open: false,
+            introduction: Introduction::default(),
             ending: None,
         }
     }
@@ -225,7 +229,8 @@ where
                         tracing::debug!(%error, "a refusal was not sent");
                     }
                 }
-                Waiting::Request { id, request, size } => {
+                Waiting::Request { id, mut request, size } => {
+                    self.introduction.complete(&mut request);
                     self.last_number += 1;
                     let number = self.last_number;
                     let progress_token = request.get_meta().get_progress_token();
@@ -314,8 +319,9 @@ where
             JsonRpcMessage::Response(response) => {
                 // Of a cancelled request, otherwise.
                 let Some(running) = self.finish(&response.id) else { return Ok(()) };
-                if matches!(response.result, ServerResult::InitializeResult(_)) {
+                if let ServerResult::InitializeResult(answer) = &response.result {
                     self.session_open = true;
+                    self.introduction.settled(answer);
                 }
                 response.id = running.id;
             }

@@ -443,8 +443,9 @@ impl RunError {
             Self::RunCancelled { .. } => (
                 "run_cancelled",
                 Unknown,
-                true,
-                "call again to start a new run; `get_workspace_info` shows the balance".into(),
+                false,
+                "call again to buy a new run; `get_workspace_info` shows whether this one was charged"
+                    .into(),
             ),
             Self::Watching { job, source } => {
                 let (code, _, next) = of_api(source);

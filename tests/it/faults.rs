@@ -215,7 +215,7 @@ fn a_run_that_layer_cancels_is_neither_saved_nor_lost() {
     for_each(&["run_cancelled", "status_canceled", "status_deleted"], |fault| {
         let env = TestEnv::with(&[fault]);
         let error = env.call("create_asset", &picture("a crypt")).error("run_cancelled");
-        let error = error.says("unknown", true);
+        let error = error.says("unknown", false);
         let _ = env.call("get_job", &json!({ "job_id": error.job_id() })).error("run_cancelled");
         assert_eq!(env.starts(), 1);
         assert_eq!(env.balance(), 500.0);

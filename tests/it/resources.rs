@@ -168,12 +168,13 @@ fn the_list_goes_on_over_pages() {
         .map(|number| {
             let prompt = format!("icon {number}");
             client
-                .begin_call("create_asset", json!({ "prompt": prompt, "width": 16, "height": 16 }))
+                .begin_call("create_asset", json!({ "prompt": prompt, "width": 64, "height": 64 }))
         })
         .collect();
     for id in ids {
         let answer = client.answer(id);
         let job = answer["result"]["structuredContent"]["job_id"].clone();
+        assert!(job.is_string(), "{answer}");
         client.data("get_job", json!({ "job_id": job, "wait_seconds": 40 }));
     }
     let first = client.request("resources/list", json!({}));
