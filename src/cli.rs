@@ -2,6 +2,7 @@
 
 mod audit;
 mod call;
+mod connect;
 mod credentials;
 mod doctor;
 mod jobs;
@@ -50,6 +51,7 @@ const EXAMPLES: &str = "\
 Examples:
   layer-mcp --sandbox call create_asset '{\"prompt\": \"a pixel-art knight\"}'   offline, no account
   layer-mcp setup                                                             store your token
+  layer-mcp connect cursor                                                    for your client to find it
   layer-mcp call get_workspace_info                                           what is there to spend
 
 Without a command, layer-mcp serves MCP when its input is not a terminal.";
@@ -125,6 +127,8 @@ enum Command {
     Jobs(jobs::JobsArguments),
     /// Show what was spent, by day, model, asset, project or job, and what is left
     Spend(spend::SpendArguments),
+    /// Write this server into a client's configuration, or take it out again
+    Connect(connect::ConnectArguments),
     /// Store your Layer.ai token, encrypted
     Setup(setup::SetupArguments),
     /// Show, replace, relock or erase the stored token
@@ -219,6 +223,10 @@ pub fn run() -> ExitCode {
         None if std::io::stdin().is_terminal() => return greet(&config, &mut terminal),
         None => Command::Serve,
     };
+    if let Command::Connect(arguments) = &command {
+        let passed = connect::Passed { flags, toolsets };
+        return connect::run(arguments, &passed, &config, &around, &mut terminal);
+    }
     // What a script or person sees at once is the result; the details are in the log file.
     let to_stderr = match (&command, (around.env)(crate::config::names::LOG)) {
         (Command::Serve, _) | (_, Some(_)) => config.log.as_str(),
@@ -257,8 +265,13 @@ pub fn run() -> ExitCode {
         Command::Credentials(command) => {
             credentials::run(&process, command, &runtime, &mut terminal)
         }
-        Command::Doctor(arguments) => doctor::run(&process, &arguments, &runtime, &mut terminal),
+        Command::Doctor(arguments) => {
+            let places = connect::places(&around);
+            doctor::run(&process, &arguments, &runtime, places.as_ref(), &mut terminal)
+        }
         Command::Audit(arguments) => audit::run(&process, &arguments, &mut terminal),
+        // It needs neither logs nor threads, and has ended above.
+        Command::Connect(_) => ExitCode::SUCCESS,
         Command::Sandbox { list_faults: true, .. } => list_faults(&mut terminal),
         Command::Sandbox { port, fault, state_dir, .. } => {
             runtime.block_on(sandbox::run(&process.config, port, fault, state_dir, &mut terminal))

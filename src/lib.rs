@@ -11,12 +11,13 @@
 //! - [`journal`]: every paid request on disk, before it is sent.
 //! - [`files`]: the output folder: confined names, whole files, nothing replaced.
 //! - [`credentials`]: the token, encrypted at rest.
+//! - [`connect`]: this server in the configuration of clients, as texts.
 //! - [`sandbox`]: an offline Layer, written from Layer's documents and not from our client.
 //! - [`log`], [`audit`] and [`redact`]: what leaves the process beside answers, without secrets.
 //! - [`drill`]: dying at a chosen step, in builds for development.
 //!
 //! ```text
-//! cli → { mcp, sandbox, config, credentials, log }
+//! cli → { mcp, sandbox, config, connect, credentials, log }
 //!       mcp → runs → { layer, journal, files }
 //!             layer → credentials::token
 //! redact, audit, and the nouns of layer: used by all, use nobody (audit: redact)
@@ -35,6 +36,7 @@
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod credentials;
 pub mod drill;
 pub mod files;

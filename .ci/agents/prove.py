@@ -20,7 +20,9 @@ from pathlib import Path
 
 # Nothing is written beside the sources, but what --update writes.
 sys.dont_write_bytecode = True
-from clients import CLIENTS, KEY, install  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from agent import CLIENTS, KEY  # noqa: E402
+from clients import install  # noqa: E402
 from dialects import Picture, Tools, Wrong  # noqa: E402
 from model import Call, Model, TooSlow, facts  # noqa: E402
 from scenarios import SCENARIOS, check, text  # noqa: E402

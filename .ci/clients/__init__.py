@@ -71,6 +71,17 @@ def claude():
     return MODULES / "@anthropic-ai" / f"claude-code-{machine()}" / "claude"
 
 
+def codex():
+    """Codex itself, in a folder that is named for how it was built."""
+    (program,) = (MODULES / "@openai" / f"codex-{machine()}").glob("vendor/*/bin/codex")
+    return program
+
+
+def gemini():
+    """The script of Gemini CLI, for `node()`."""
+    return MODULES / "@google" / "gemini-cli" / "bundle" / "gemini.js"
+
+
 def environment(**more):
     """What a client gets of this machine's environment: Node first in the path, no settings."""
     kept = {
@@ -98,8 +109,13 @@ def of_requirements(file):
 def wanted_here():
     """The npm packages that this machine must have, and their versions."""
     wanted = {package: exact.rsplit("@", 1)[-1] for package, exact in PACKAGES.items()}
-    native = {package: exact for package, exact in NATIVE.items() if package.endswith(machine())}
-    check(any("claude" in package for package in native), f"no Claude Code for {machine()}")
+    native = {
+        package: exact.rsplit("@", 1)[-1]
+        for package, exact in NATIVE.items()
+        if package.endswith(machine())
+    }
+    for name in ("claude-code", "codex"):
+        check(any(name in package for package in native), f"no {name} for {machine()}")
     return wanted | native
 
 

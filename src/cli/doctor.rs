@@ -18,6 +18,7 @@ use super::layer_access::token_of_environment;
 use super::terminal::Terminal;
 use crate::audit::{SealKey, verify};
 use crate::config::{Config, names};
+use crate::connect::Places;
 use crate::redact::clean_line;
 
 #[derive(Debug, clap::Args)]
@@ -87,6 +88,7 @@ pub(super) fn run(
     process: &Process,
     arguments: &DoctorArguments,
     runtime: &Runtime,
+    places: Option<&Places>,
     terminal: &mut Terminal,
 ) -> ExitCode {
     let Process { config, redactor, .. } = process;
@@ -106,7 +108,7 @@ pub(super) fn run(
     checks.push(files::output_folder(config));
     checks.push(system::network(config));
     checks.push(system::process());
-    checks.extend(process.user_home.as_deref().map(system::clients));
+    checks.extend(places.map(system::clients));
     if arguments.online {
         checks.extend(runtime.block_on(online::checks(process)));
     }

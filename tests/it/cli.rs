@@ -265,6 +265,7 @@ fn the_help_is_as_it_was_reviewed() {
         ("help_tools", &["tools", "--help"]),
         ("help_jobs", &["jobs", "--help"]),
         ("help_spend", &["spend", "--help"]),
+        ("help_connect", &["connect", "--help"]),
         ("help_setup", &["setup", "--help"]),
         ("help_credentials", &["credentials", "--help"]),
         ("help_doctor", &["doctor", "--help"]),

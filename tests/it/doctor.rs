@@ -263,3 +263,23 @@ fn a_token_of_the_environment_that_can_be_none_fails() {
     assert_eq!(found.code, Some(1), "{found:#?}");
     assert!(found.stdout.contains("is no Layer.ai token"), "{found:#?}");
 }
+
+#[test]
+fn clients_that_start_this_program_are_named_and_so_is_one_that_starts_nothing() {
+    let mut env = TestEnv::with_store();
+    let (_, shown) = doctor(&env, &[]);
+    assert!(message_of(&shown, "clients").starts_with("none connected"), "{shown:#}");
+    for client in ["cursor", "codex"] {
+        assert_eq!(env.run(&["connect", client]).code, Some(0));
+    }
+    let (_, shown) = doctor(&env, &[]);
+    assert!(message_of(&shown, "clients").starts_with("Cursor, Codex connected"), "{shown:#}");
+    env.set("CODEX_HOME", env.path("user/elsewhere"));
+    let (_, shown) = doctor(&env, &[]);
+    assert!(message_of(&shown, "clients").starts_with("Cursor connected"), "{shown:#}");
+    let file = env.path("user/.cursor/mcp.json");
+    fs::write(&file, r#"{"mcpServers": {"art": {"command": "/gone/layer-mcp"}}}"#).unwrap();
+    let (outcome, shown) = doctor(&env, &[]);
+    assert_eq!(outcome_of(&shown, "clients"), "warning", "{shown:#}");
+    assert!(outcome.stdout.contains("layer-mcp connect cursor"), "{outcome:#?}");
+}

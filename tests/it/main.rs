@@ -14,6 +14,7 @@ mod audit;
 mod canary;
 mod cli;
 mod client;
+mod connect;
 mod consent;
 mod crash;
 mod credentials;

@@ -124,9 +124,23 @@ fn the_sandbox_shares_nothing_with_the_client() {
 
 #[test]
 fn what_lies_below_knows_nothing_of_what_lies_above() {
-    let above: [(&str, &[&str]); 10] = [
+    let above: [(&str, &[&str]); 11] = [
         (
             "audit",
+            &[
+                "mcp",
+                "cli",
+                "runs",
+                "journal",
+                "files",
+                "layer",
+                "credentials",
+                "config",
+                "sandbox",
+            ],
+        ),
+        (
+            "connect",
             &[
                 "mcp",
                 "cli",

@@ -249,3 +249,45 @@ fn a_dear_call_asks_the_person_at_the_terminal() {
     let (code, screen) = person.sees_the_end();
     assert_eq!((code, env.starts()), (Some(0), 1), "{screen}");
 }
+
+#[test]
+fn connect_asks_the_person_before_it_writes() {
+    let mut env = TestEnv::new();
+    env.set("TERM", "xterm");
+    let file = env.path("user/.cursor/mcp.json");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "{}\n").unwrap();
+    let mut person = Person::runs(&env, &["connect", "cursor"]);
+    person.waits_for("+").waits_for("layer-mcp").waits_for("Write that?").types("n\r");
+    let (code, screen) = person.sees_the_end();
+    assert_eq!(code, Some(1), "{screen}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "{}\n");
+
+    // Somebody else was faster.
+    let mut person = Person::runs(&env, &["connect", "cursor"]);
+    person.waits_for("Write that?");
+    fs::write(&file, "{ }\n").unwrap();
+    person.types("y\r").waits_for("changed by another program");
+    let (code, screen) = person.sees_the_end();
+    assert_eq!(code, Some(1), "{screen}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "{ }\n");
+    assert_eq!(files_below(file.parent().unwrap()), std::slice::from_ref(&file));
+
+    let mut person = Person::runs(&env, &["connect", "cursor"]);
+    person.waits_for("Write that?").types("\r").waits_for("Connected Cursor").waits_for("Next: ");
+    let (code, screen) = person.sees_the_end();
+    assert_eq!(code, Some(0), "{screen}");
+    let mut person = Person::runs(&env, &["connect", "cursor", "--remove"]);
+    person.waits_for("Take it out?").types("\r");
+    assert_eq!(person.sees_the_end().0, Some(0));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "{ }\n");
+
+    // For an entry of another program the usual answer is no.
+    fs::write(&file, r#"{"mcpServers": {"layer": {"url": "https://example.com"}}}"#).unwrap();
+    let mut person = Person::runs(&env, &["connect", "cursor"]);
+    person.waits_for("a server on the network").waits_for("[y/N]").types("\r");
+    assert_eq!(person.sees_the_end().0, Some(1));
+    let mut person = Person::runs(&env, &["connect", "cursor", "--yes"]);
+    person.waits_for("Replaced");
+    assert_eq!(person.sees_the_end().0, Some(0));
+}

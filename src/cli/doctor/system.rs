@@ -7,6 +7,8 @@ use url::Url;
 
 use super::Check;
 use crate::config::{Config, names};
+use crate::connect::entry::{is_ours, program_of};
+use crate::connect::{Places, entries};
 use crate::credentials::CredentialStore;
 use crate::layer::ProxyChoice;
 
@@ -120,45 +122,51 @@ fn host_of(proxy: &Url) -> String {
     proxy.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Configuration files of the clients, below the user's home folder.
-const CLIENT_FILES: [&str; 10] = [
-    "Library/Application Support/Claude/claude_desktop_config.json",
-    "AppData/Roaming/Claude/claude_desktop_config.json",
-    ".config/Claude/claude_desktop_config.json",
-    ".claude.json",
-    ".cursor/mcp.json",
-    ".codeium/windsurf/mcp_config.json",
-    ".config/zed/settings.json",
-    ".codex/config.toml",
-    ".gemini/settings.json",
-    ".config/Code/User/mcp.json",
-];
 /// More of a file is not searched.
 const CLIENT_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Looks for tokens that lie open.
-pub(super) fn clients(user_home: &Path) -> Check {
+/// Looks for tokens that lie open, and for entries whose program is gone.
+pub(super) fn clients(places: &Places) -> Check {
     const NAME: &str = "clients";
-    let holds_token = |path: &PathBuf| {
+    let (mut open, mut gone, mut connected) = (Vec::new(), Vec::new(), Vec::new());
+    for site in places.sites() {
+        let path = &site.file;
         let small = fs::metadata(path)
             .is_ok_and(|facts| facts.is_file() && facts.len() <= CLIENT_FILE_BYTES);
-        small && fs::read(path).is_ok_and(|bytes| has_token(&bytes))
-    };
-    let found: Vec<String> = CLIENT_FILES
-        .iter()
-        .map(|file| user_home.join(file))
-        .filter(holds_token)
-        .map(|path| format!("`{}`", path.display()))
-        .collect();
-    if found.is_empty() {
-        return Check::ok(NAME, "no token in the clients' configuration files");
+        let Some(bytes) = small.then(|| fs::read(path).ok()).flatten() else { continue };
+        if has_token(&bytes) {
+            open.push(format!("`{}`", path.display()));
+        }
+        let entries = str::from_utf8(&bytes).ok().and_then(|text| entries(&site, text).ok());
+        for entry in entries.iter().flatten().filter(|entry| is_ours(entry)) {
+            let program = Path::new(program_of(entry).unwrap_or_default());
+            if program.is_absolute() && !program.exists() {
+                gone.push((format!("`{}`", path.display()), site.client.name()));
+            } else if !connected.contains(&site.client.title()) {
+                connected.push(site.client.title());
+            }
+        }
     }
-    Check::failed(
-        NAME,
-        format!("a token lies open in {}", found.join(", ")),
-        "Run `layer-mcp setup`, take the token out of the file, and replace it at Layer.ai if \
-         others could read it.",
-    )
+    if !open.is_empty() {
+        return Check::failed(
+            NAME,
+            format!("a token lies open in {}", open.join(", ")),
+            "Run `layer-mcp setup`, take the token out of the file, and replace it at Layer.ai if \
+             others could read it.",
+        );
+    }
+    if let Some((file, client)) = gone.first() {
+        return Check::warning(
+            NAME,
+            format!("{file} starts a program that is not there any more"),
+            format!("`layer-mcp connect {client}` puts the right path there."),
+        );
+    }
+    let here = match connected.as_slice() {
+        [] => "none connected".to_owned(),
+        some => format!("{} connected", some.join(", ")),
+    };
+    Check::ok(NAME, format!("{here}; no token in their configuration files"))
 }
 
 /// Whether there is `pat_` with 28 or more letters, digits or underscores after it.

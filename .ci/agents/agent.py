@@ -1,27 +1,16 @@
-"""The agents: where they come from, and how each is started against a scripted model."""
+"""The agents, and how each is started against a scripted model."""
 
 import json
 import os
-import platform
 import subprocess
-from pathlib import Path
 
+from clients import NATIVE, claude, codex, machine
 from dialects import Code, Messages, Responses
 from model import Failed
 
-HERE = Path(__file__).resolve().parent
-HOME = HERE.parent.parent / "target" / "ci" / "agents"
-MODULES = HOME / "node_modules"
-
-CLAUDE_CODE = "2.1.332"
-CODEX = "0.171.0"
-# Each is a native program in a package of its own for each platform, and needs no Node.js.
-CPU = "arm64" if platform.machine() in ("arm64", "aarch64") else "x64"
-PLATFORM = f"{platform.system().lower()}-{CPU}"
-PACKAGES = {
-    f"@anthropic-ai/claude-code-{PLATFORM}": CLAUDE_CODE,
-    f"@openai/codex-{PLATFORM}": f"npm:@openai/codex@{CODEX}-{PLATFORM}",
-}
+# Each is a native program, and needs no Node.js.
+CLAUDE_CODE = NATIVE[f"@anthropic-ai/claude-code-{machine()}"]
+CODEX = NATIVE[f"@openai/codex-{machine()}"].rsplit("@", 1)[-1].removesuffix(f"-{machine()}")
 
 # Not secrets: the scripted model takes any. That they are nowhere but in the header is checked.
 KEY = "key-of-the-scripted-model"
@@ -30,31 +19,6 @@ PROMPT = "Go on."
 LIMIT = 180
 # Seconds in which the server is there.
 START = 60
-
-
-def install():
-    """Fetches whatever is missing or of another version, into target/ci and nowhere else."""
-    wanted = {**PACKAGES, f"@openai/codex-{PLATFORM}": f"{CODEX}-{PLATFORM}"}
-    if any(installed(package) != exact for package, exact in wanted.items()):
-        HOME.mkdir(parents=True, exist_ok=True)
-        (HOME / "package.json").write_text('{"private": true}\n')
-        options = ["--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts"]
-        options += ["--save-exact", "--cache", str(HOME / "npm-cache")]
-        names = [f"{package}@{exact}" for package, exact in PACKAGES.items()]
-        command = ["npm", "install", *options, *names]
-        done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=600)
-        if done.returncode:
-            raise Failed(f"npm: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    for package, exact in wanted.items():
-        if installed(package) != exact:
-            raise Failed(f"{package} {exact} is not there")
-
-
-def installed(package):
-    try:
-        return json.loads((MODULES / package / "package.json").read_text())["version"]
-    except FileNotFoundError:
-        return None
 
 
 def environment(model, home, **more):
@@ -140,7 +104,7 @@ class ClaudeCode:
         configuration = home / "mcp.json"
         configuration.write_text(json.dumps({"mcpServers": {"layer": server}}))
         command = [
-            MODULES / f"@anthropic-ai/claude-code-{PLATFORM}" / "claude",
+            claude(),
             *("--print", PROMPT, "--strict-mcp-config", "--mcp-config", configuration),
             "--no-session-persistence",
         ]
@@ -215,7 +179,7 @@ class Codex:
             *(f"{name} = {json.dumps(value)}" for name, value in server["env"].items()),
         ]
         (folder / "config.toml").write_text("\n".join(lines) + "\n")
-        (program,) = (MODULES / f"@openai/codex-{PLATFORM}").glob("vendor/*/bin/codex")
+        program = codex()
         command = [program, "exec", "--skip-git-repo-check", "--ephemeral", PROMPT]
         env = environment(model, home, CODEX_HOME=str(folder), SCRIPTED_KEY=KEY)
         return run(command, env, project)
