@@ -84,6 +84,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             project: None,
         },
         project: None,
+        roots: None,
         pace: Pace::default(),
         same_request: std::time::Duration::from_secs(24 * 60 * 60),
         now: jiff::Zoned::now,

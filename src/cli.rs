@@ -8,6 +8,7 @@ mod doctor;
 mod guard;
 mod jobs;
 mod layer_access;
+mod manual;
 mod parent;
 mod proof;
 mod sandbox;
@@ -24,7 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::audit::{AuditTrail, Event};
 use crate::config::{Config, Flags, LimitFlags, Surroundings};
@@ -63,10 +64,10 @@ struct SettingFlags {
     #[arg(long, global = true)]
     sandbox: bool,
     /// The `.layer-mcp` folder to use
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     home: Option<PathBuf>,
     /// Where assets may be written
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     output_dir: Option<PathBuf>,
     /// Offer only tools that neither spend nor change anything
     #[arg(long, global = true)]
@@ -151,9 +152,13 @@ enum Command {
         #[arg(long)]
         list_faults: bool,
         /// Where its state lies; in the home by default
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         state_dir: Option<PathBuf>,
     },
+    /// Print a script that makes a shell complete commands, flags and names of tools
+    Completions(manual::CompletionsArguments),
+    /// Print the manual page, or write one for every command
+    Man(manual::ManArguments),
 }
 
 fn parse_fault(text: &str) -> Result<FaultSpec, String> {
@@ -279,6 +284,10 @@ pub fn run() -> ExitCode {
         Command::Sandbox { port, fault, state_dir, .. } => {
             runtime.block_on(sandbox::run(&process.config, port, fault, state_dir, &mut terminal))
         }
+        Command::Completions(arguments) => {
+            manual::completions(self::command(), &arguments, &mut terminal)
+        }
+        Command::Man(arguments) => manual::man(self::command(), &arguments, &mut terminal),
     };
     // A read of stdin that nobody will end must not keep the process.
     runtime.shutdown_background();

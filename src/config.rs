@@ -95,6 +95,8 @@ pub mod names {
     pub const AUDIT_DAYS: &str = "LAYER_AUDIT_DAYS";
     /// The log's filter.
     pub const LOG: &str = "LAYER_LOG";
+    /// `true`: an offline Layer inside the process, as by `--sandbox`.
+    pub const SANDBOX: &str = "LAYER_SANDBOX";
     /// How much faster the sandbox's clock runs.
     pub const SANDBOX_SPEED: &str = "LAYER_SANDBOX_SPEED";
 }
@@ -256,7 +258,7 @@ impl Config {
         let (output_dir, output_dir_open) =
             reader.output_dir(flags, project.output_dir.or(file.output_dir));
         Self {
-            sandbox: flags.sandbox,
+            sandbox: reader.switch(names::SANDBOX) || flags.sandbox,
             sandbox_speed: reader.speed(),
             read_only: flags.read_only,
             api_base: match api_base {
@@ -436,6 +438,11 @@ impl Reader<'_> {
     /// An absolute path: `~/` is the user's home, anything else relative is below the working
     /// directory.
     fn absolute(&mut self, name: &str, path: &Path) -> Option<PathBuf> {
+        // `${HOME}/art` would become a folder of that very name.
+        if path.to_string_lossy().starts_with("${") {
+            self.problem(name, "it begins with a placeholder that the client did not fill in");
+            return None;
+        }
         let path = match (path.strip_prefix("~"), &self.around.user_home) {
             (Ok(rest), Some(home)) => home.join(rest),
             _ => path.to_owned(),
@@ -475,6 +482,18 @@ impl Reader<'_> {
             _ => {
                 self.problem(names::PROXY, "it must look like `http://proxy.example:8080`");
                 ProxyChoice::System
+            }
+        }
+    }
+
+    /// A switch, in the words of clients that ask their user with a check box.
+    fn switch(&mut self, name: &str) -> bool {
+        match self.text(name, None).map(|text| text.to_ascii_lowercase()).as_deref() {
+            Some("true" | "1") => true,
+            None | Some("false" | "0") => false,
+            Some(_) => {
+                self.problem(name, "it must be `true` or `false`");
+                false
             }
         }
     }

@@ -239,29 +239,16 @@ struct Entry {
 }
 
 impl Tools {
+    /// The names of all tools, offered or not.
+    pub fn names() -> Vec<&'static str> {
+        let mut names: Vec<_> = every_entry().iter().map(|entry| entry.spec.name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The tools over the use cases, as far as they are offered.
     pub fn new(runs: Runs, offered: &Offered, redactor: Redactor) -> Self {
-        let mut entries: Vec<Entry> = vec![
-            assets::create_asset(),
-            consent::confirm_spend(),
-            quote::quote(),
-            edits::remove_background(),
-            edits::refine_image(),
-            history::list_history(),
-            jobs::get_job(),
-            jobs::list_jobs(),
-            jobs::cancel_job(),
-            models::list_models(),
-            styles::create_style(),
-            styles::list_styles(),
-            view::view_asset(),
-            upload::upload_file(),
-            words::describe_image(),
-            words::generate_prompt(),
-            workflows::list_workflows(),
-            workflows::run_workflow(),
-            workspace::get_workspace_info(),
-        ];
+        let mut entries = every_entry();
         entries.sort_by_key(|entry| entry.spec.name);
         let (entries, others) = entries.into_iter().partition(|entry| {
             offered.toolsets.contains(&entry.toolset)
@@ -396,6 +383,30 @@ impl Tools {
             ..report
         }
     }
+}
+
+fn every_entry() -> Vec<Entry> {
+    vec![
+        assets::create_asset(),
+        consent::confirm_spend(),
+        quote::quote(),
+        edits::remove_background(),
+        edits::refine_image(),
+        history::list_history(),
+        jobs::get_job(),
+        jobs::list_jobs(),
+        jobs::cancel_job(),
+        models::list_models(),
+        styles::create_style(),
+        styles::list_styles(),
+        view::view_asset(),
+        upload::upload_file(),
+        words::describe_image(),
+        words::generate_prompt(),
+        workflows::list_workflows(),
+        workflows::run_workflow(),
+        workspace::get_workspace_info(),
+    ]
 }
 
 impl Call<'_> {

@@ -28,6 +28,7 @@ mod library;
 #[cfg(target_os = "linux")]
 mod life;
 mod money;
+mod packages;
 mod profiles;
 mod projects;
 mod prompts;
