@@ -29,7 +29,7 @@ pub(super) async fn serve(process: Process) -> ExitCode {
     let tools = Arc::new(Tools::new(
         runs.clone(),
         waiting,
-        &super::offered(&process),
+        &super::tools::offered(&process),
         process.redactor.clone(),
     ));
     let shutdown = CancellationToken::new();

@@ -161,6 +161,37 @@ pub(super) fn clients(user_home: &Path) -> Check {
     )
 }
 
+/// Clients whose configuration names this program.
+pub(super) fn connected(user_home: &Path) -> Vec<&'static str> {
+    let names_us = |file: &&&str| {
+        let path = user_home.join(**file);
+        let small = fs::metadata(&path)
+            .is_ok_and(|facts| facts.is_file() && facts.len() <= CLIENT_FILE_BYTES);
+        small
+            && fs::read(&path)
+                .is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains("layer-mcp"))
+    };
+    let mut clients: Vec<&str> =
+        CLIENT_FILES.iter().filter(names_us).map(|file| client_of(file)).collect();
+    clients.dedup();
+    clients
+}
+
+/// Whose file it is.
+fn client_of(file: &str) -> &'static str {
+    let known = [
+        (".claude.json", "Claude Code"),
+        ("Claude/", "Claude Desktop"),
+        (".cursor/", "Cursor"),
+        ("windsurf", "Windsurf"),
+        ("zed/", "Zed"),
+        (".codex/", "Codex"),
+        (".gemini/", "Gemini CLI"),
+        ("Code/", "VS Code"),
+    ];
+    known.iter().find(|(part, _)| file.contains(part)).map_or("a client", |(_, name)| name)
+}
+
 /// Whether there is `pat_` with 28 or more letters, digits or underscores after it.
 fn has_token(bytes: &[u8]) -> bool {
     bytes.windows(32).any(|window| {
@@ -183,6 +214,21 @@ mod tests {
         assert!(has_token(token.as_bytes()));
         for text in ["", "pat_", "pat_your_token_here", "\"pat_${LAYER_API_TOKEN_OF_THIS_USER}\""] {
             assert!(!has_token(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn clients_that_start_this_program_are_known() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(connected(home.path()).is_empty());
+        let here = home.path().join(".cursor/mcp.json");
+        fs::create_dir_all(here.parent().unwrap()).unwrap();
+        fs::write(&here, r#"{"mcpServers": {"other": {"command": "/bin/other"}}}"#).unwrap();
+        assert!(connected(home.path()).is_empty());
+        fs::write(&here, r#"{"mcpServers": {"layer": {"command": "/bin/layer-mcp"}}}"#).unwrap();
+        assert_eq!(connected(home.path()), ["Cursor"]);
+        for file in CLIENT_FILES {
+            assert_ne!(client_of(file), "a client", "{file}");
         }
     }
 
