@@ -10,6 +10,7 @@
 )]
 
 mod arguments;
+mod assets;
 mod audit;
 mod canary;
 mod cli;
@@ -20,11 +21,15 @@ mod credentials;
 mod doctor;
 mod downloads;
 mod edits;
+#[cfg(unix)]
+mod examples;
 mod faults;
 mod files;
 mod ledger;
 mod library;
 mod money;
+#[cfg(target_os = "linux")]
+mod people;
 mod projects;
 mod queue;
 mod quotes;
