@@ -12,6 +12,7 @@ use super::progress::Bar;
 use super::signals::told_to_stop;
 use super::terminal::{Prompt, Terminal};
 use super::theme::Tone;
+use crate::layer::CreativeUnits;
 use crate::mcp::{Answer, NobodyToAsk, Offered, Tools, Toolset, Waiting};
 use crate::redact::{clean_line, cut_foreign_keys};
 use crate::runs::{Consent, ErrorReport, Progress, RunError, Runs};
@@ -120,10 +121,12 @@ pub(super) async fn call(
 fn summary(document: &Value) -> Option<String> {
     let status = document.get("status")?.as_str()?;
     let files = document.get("files")?.as_array()?;
-    let price = |field: &str| document.get(field).filter(|price| price.is_number());
+    let price = |field: &str| -> Option<CreativeUnits> {
+        document.get(field).filter(|price| price.is_number())?.to_string().parse().ok()
+    };
     let cost = match (price("cost_cu"), price("estimated_cu")) {
-        (Some(charged), _) => format!("{charged} CU charged"),
-        (None, Some(expected)) => format!("~{expected} CU"),
+        (Some(charged), _) => format!("{charged} charged"),
+        (None, Some(expected)) => format!("~{expected}"),
         (None, None) => return None,
     };
     let what = match (status, files.as_slice()) {

@@ -113,6 +113,11 @@ fn in_words(progress: &Progress, room: usize) -> String {
         join(&[&with_bar(wide), &time, &price]),
         join(&[&with_bar(narrow), &time, &price]),
         join(&[&with_bar(narrow), &short_time, &price]),
+        join(&[
+            &format!("{step} {} {percent}", bar(progress.percent, narrow)),
+            &short_time,
+            &price,
+        ]),
         join(&[&step, &percent, &short_time, &price]),
         join(&[&step, &percent, &price]),
         join(&[&step, &percent]),

@@ -103,7 +103,7 @@ impl State<'_> {
         let mut lines = vec![
             Line::new()
                 .with(Tone::Strong, format!("layer-mcp {}", env!("CARGO_PKG_VERSION")))
-                .with(Tone::Plain, "  game assets with Layer.ai"),
+                .with(Tone::Plain, ", for Layer.ai"),
             Line::new(),
         ];
         let mut table = Table::new([Fit::Whole, Fit::Wrap(24)]);

@@ -50,6 +50,16 @@ fn right(text: &str, width: usize) -> String {
 /// The text in lines of at most so many columns, broken at spaces. What stands in backticks is to
 /// be copied, so it stays on one line where it can; a longer word is broken where the line ends.
 pub(super) fn wrap(text: &str, most: usize) -> Vec<String> {
+    lines_of(text, most, true)
+}
+
+/// The same, with longer words left whole: what the terminal breaks, such as a path, is still
+/// copied in one piece.
+pub(super) fn wrap_words(text: &str, most: usize) -> Vec<String> {
+    lines_of(text, most, false)
+}
+
+fn lines_of(text: &str, most: usize, break_words: bool) -> Vec<String> {
     let most = most.max(1);
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -66,7 +76,7 @@ pub(super) fn wrap(text: &str, most: usize) -> Vec<String> {
             lines.push(std::mem::take(&mut line));
         }
         for letter in word.chars() {
-            if !line.is_empty() && columns(&line) + columns_of(letter) > most {
+            if break_words && !line.is_empty() && columns(&line) + columns_of(letter) > most {
                 lines.push(std::mem::take(&mut line));
             }
             line.push(letter);
@@ -337,6 +347,7 @@ mod tests {
         assert_eq!(wrap("run `layer-mcp jobs` now", 16), ["run", "`layer-mcp jobs`", "now"]);
         assert_eq!(wrap("`layer-mcp jobs --collect`", 10), ["`layer-mcp", "jobs", "--collect`"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap_words("see abcdefgh now", 5), ["see", "abcdefgh", "now"]);
         assert_eq!(wrap("a ` b", 3), ["a `", "b"]);
         assert_eq!(wrap("", 3), [""]);
         assert_eq!(wrap("騎士の剣", 4), ["騎士", "の剣"]);

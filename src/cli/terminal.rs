@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::table::wrap;
+use super::table::{wrap, wrap_words};
 use super::theme::{ColorWish, Line, Tone, colours, is_dumb};
 use crate::redact::{Redactor, clean_line, cut_foreign_keys};
 
@@ -293,9 +293,10 @@ impl Terminal {
         let window = self.columns_of_notes();
         let pieces: Vec<String> = match window {
             None => safe.lines().map(str::to_owned).collect(),
-            Some(window) => {
-                safe.lines().flat_map(|line| wrap(line, window.saturating_sub(beside))).collect()
-            }
+            Some(window) => safe
+                .lines()
+                .flat_map(|line| wrap_words(line, window.saturating_sub(beside)))
+                .collect(),
         };
         let label = Line::new().with(tone, label);
         let label = if self.looks.err { label.styled() } else { label.plain() };

@@ -60,7 +60,8 @@ fn shell(env: &TestEnv, line: &str) -> Child {
 
 fn run(example: &str) -> Output {
     let env = world(example);
-    let line = example.replace("job_1f0e9d8c7b6a5f4e", &env.newest_job().unwrap()["job_id"].as_str().unwrap());
+    let line = example
+        .replace("job_1f0e9d8c7b6a5f4e", env.newest_job().unwrap()["job_id"].as_str().unwrap());
     let words: Vec<&str> = line.split_whitespace().collect();
     let mut child = shell(&env, &line);
     let mut stdin = child.stdin.take().unwrap();

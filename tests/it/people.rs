@@ -112,7 +112,8 @@ fn json_before_a_command_is_told_where_it_belongs() {
 #[test]
 fn every_list_fits_the_window() {
     let env = on_a_terminal();
-    for prompt in ["a knight with a very long red cape, in the style of old games", "騎士と赤いマント"]
+    for prompt in
+        ["a knight with a very long red cape, in the style of old games", "騎士と赤いマント"]
     {
         let _ = env.call("create_asset", &picture(prompt)).complete();
     }
