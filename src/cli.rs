@@ -48,11 +48,11 @@ use theme::{ColorWish, Tone, colours};
 #[derive(Debug, Parser)]
 #[command(name = "layer-mcp", version, after_help = examples::ALL)]
 struct Arguments {
-    #[command(flatten)]
-    settings: SettingFlags,
     /// Without a command: the state as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    settings: SettingFlags,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -78,14 +78,15 @@ struct SettingFlags {
     /// Use the token stored under this name, such as `staging`
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
-    /// Colours in text; `auto` heeds NO_COLOR, CLICOLOR, CLICOLOR_FORCE and FORCE_COLOR
+    /// Colours: auto, always or never; auto heeds NO_COLOR, CLICOLOR, CLICOLOR_FORCE and FORCE_COLOR
     #[arg(
         long,
         global = true,
         value_enum,
         value_name = "WHEN",
         default_value = "auto",
-        hide_default_value = true
+        hide_default_value = true,
+        hide_possible_values = true
     )]
     color: ColorWish,
     #[command(flatten)]
@@ -93,7 +94,7 @@ struct SettingFlags {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Limits in Creative Units, for every command")]
+#[command(next_help_heading = "Limits in CU, for every command")]
 struct LimitArguments {
     /// The most that one purchase may cost
     #[arg(long, global = true, value_name = "CU")]

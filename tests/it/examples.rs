@@ -63,7 +63,9 @@ fn run(example: &str) -> Output {
     let line = example
         .replace("job_1f0e9d8c7b6a5f4e", env.newest_job().unwrap()["job_id"].as_str().unwrap());
     let words: Vec<&str> = line.split_whitespace().collect();
-    let mut child = shell(&env, &line);
+    let runs_on = words.get(1) == Some(&"sandbox") && !words.contains(&"--list-faults");
+    // What is told to stop is the program and no shell around it.
+    let mut child = shell(&env, &if runs_on { format!("exec {line}") } else { line.clone() });
     let mut stdin = child.stdin.take().unwrap();
     if words.contains(&"serve") {
         let hello = json!({
@@ -75,7 +77,7 @@ fn run(example: &str) -> Output {
         });
         writeln!(stdin, "{hello}").unwrap();
     }
-    if words.get(1) == Some(&"sandbox") && !words.contains(&"--list-faults") {
+    if runs_on {
         // It runs until it is told to stop.
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut first = String::new();
