@@ -1,23 +1,30 @@
 //! The command line.
 
+mod assets;
 mod audit;
 mod call;
 mod connect;
 mod credentials;
 mod doctor;
+mod examples;
+mod failure;
 mod guard;
 mod jobs;
 mod layer_access;
 mod manual;
 mod parent;
+mod progress;
 mod proof;
 mod sandbox;
 mod serve;
 mod setup;
 mod signals;
 mod spend;
+mod status;
 mod table;
 pub mod terminal;
+pub mod theme;
+mod tools;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -25,40 +32,37 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 
 use crate::audit::{AuditTrail, Event};
 use crate::config::{Config, Flags, LimitFlags, Surroundings};
 use crate::credentials::{CredentialStore, Credentials, StoreError, UnlockOptions};
 use crate::log;
-use crate::mcp::{Offered, Tools, Toolset};
+use crate::mcp::Toolset;
 use crate::redact::{Redactor, cut_foreign_keys};
 use crate::runs::{Runs, RunsSettings, SetupProblem};
-use crate::sandbox::{Fault, FaultSpec};
+use crate::sandbox::FaultSpec;
+use failure::Form;
 use layer_access::LayerAccess;
 use terminal::Terminal;
+use theme::{ColorWish, Tone, colours};
 
 /// Makes game assets with Layer.ai: an MCP server that your editor or chat client starts, and a
 /// command for scripts.
 #[derive(Debug, Parser)]
-#[command(name = "layer-mcp", version, after_help = EXAMPLES)]
+#[command(name = "layer-mcp", version, after_help = examples::ALL)]
 struct Arguments {
+    /// Without a command: the state as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     settings: SettingFlags,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  layer-mcp --sandbox call create_asset '{\"prompt\": \"a pixel-art knight\"}'   offline, no account
-  layer-mcp setup                                                             store your token
-  layer-mcp connect cursor                                                    for your client to find it
-  layer-mcp call get_workspace_info                                           what is there to spend
-
-Without a command, layer-mcp serves MCP when its input is not a terminal.";
-
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Settings, for every command")]
 struct SettingFlags {
     /// Talk to an offline Layer inside the process: no account, no Creative Units
     #[arg(long, global = true)]
@@ -78,12 +82,23 @@ struct SettingFlags {
     /// Use the token stored under this name, such as `staging`
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
+    /// Colours: auto, always or never; auto heeds NO_COLOR, CLICOLOR, CLICOLOR_FORCE and FORCE_COLOR
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    color: ColorWish,
     #[command(flatten)]
     limits: LimitArguments,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Limits, in Creative Units")]
+#[command(next_help_heading = "Limits in CU, for every command")]
 struct LimitArguments {
     /// The most that one purchase may cost
     #[arg(long, global = true, value_name = "CU")]
@@ -104,11 +119,18 @@ struct LimitArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the state at a glance, and the next step
+    #[command(after_help = examples::STATUS)]
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Serve MCP over standard input and output
+    #[command(after_help = examples::SERVE)]
     Serve,
     /// Call one tool and print its result as JSON
-    #[command(after_help = "Exit codes: 0 done, 1 the tool reported an error, 2 wrong usage, \
-                            3 credentials or settings missing.")]
+    #[command(after_help = examples::CALL)]
     Call {
         /// The tool's name; `layer-mcp tools` lists them
         tool: String,
@@ -120,27 +142,37 @@ enum Command {
         no_wait: bool,
     },
     /// List the tools as a client sees them
+    #[command(after_help = examples::TOOLS)]
     Tools {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
     /// List what was bought, the newest first, with its files
+    #[command(after_help = examples::JOBS)]
     Jobs(jobs::JobsArguments),
+    /// List the files that jobs made, and whether they are still as they were saved
+    #[command(after_help = examples::ASSETS)]
+    Assets(assets::AssetsArguments),
     /// Show what was spent, by day, model, asset, project or job, and what is left
+    #[command(after_help = examples::SPEND)]
     Spend(spend::SpendArguments),
     /// Write this server into a client's configuration, or take it out again
     Connect(connect::ConnectArguments),
     /// Store your Layer.ai token, encrypted
+    #[command(after_help = examples::SETUP)]
     Setup(setup::SetupArguments),
     /// Show, replace, relock or erase the stored token
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::CREDENTIALS)]
     Credentials(credentials::CredentialsCommand),
     /// Check settings, store, permissions and clients, and say how to mend what is wrong
+    #[command(after_help = examples::DOCTOR)]
     Doctor(doctor::DoctorArguments),
     /// Show the audit trail, or check that it is whole
+    #[command(after_help = examples::AUDIT)]
     Audit(audit::AuditArguments),
     /// Run the offline Layer as an HTTPS server on loopback, for tests
+    #[command(after_help = examples::SANDBOX)]
     Sandbox {
         /// Port of its API; any free one by default
         #[arg(long)]
@@ -154,6 +186,9 @@ enum Command {
         /// Where its state lies; in the home by default
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         state_dir: Option<PathBuf>,
+        /// The list of faults as JSON; what a running sandbox prints is JSON always
+        #[arg(long)]
+        json: bool,
     },
     /// Print a script that makes a shell complete commands, flags and names of tools
     Completions(manual::CompletionsArguments),
@@ -172,7 +207,19 @@ pub fn run() -> ExitCode {
     }
     let redactor = Redactor::new();
     let mut terminal = Terminal::system(&redactor);
-    let arguments = match Arguments::try_parse() {
+    let env = |name: &str| std::env::var_os(name);
+    let line: Vec<OsString> = std::env::args_os().collect();
+    // What is wrong with a line is told in colours, too, or without them.
+    let wish = colour_wish(&line);
+    terminal.coloured(wish, &env);
+    let forced = [false, true].map(|is_terminal| colours(wish, &env, is_terminal));
+    let choice = match forced {
+        [true, _] => clap::ColorChoice::Always,
+        [_, true] => clap::ColorChoice::Auto,
+        [_, false] => clap::ColorChoice::Never,
+    };
+    let parsed = Arguments::command().color(choice).try_get_matches_from(line);
+    let arguments = match parsed.and_then(|found| Arguments::from_arg_matches(&found)) {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
             let plain = error.render().to_string();
@@ -187,12 +234,16 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    if arguments.json && arguments.command.is_some() {
+        let _ = terminal.tell(Tone::Bad, "error:", "`--json` belongs behind the command");
+        return ExitCode::from(2);
+    }
     harden();
     #[cfg(all(debug_assertions, unix))]
-    if let Some(step) = std::env::var_os("LAYER_MCP_DIE_AT") {
+    if let Some(step) = env("LAYER_MCP_DIE_AT") {
         crate::drill::die_at(step.to_string_lossy().into_owned());
     }
-    let SettingFlags { sandbox, home, output_dir, read_only, toolsets, profile, limits } =
+    let SettingFlags { sandbox, home, output_dir, read_only, toolsets, profile, limits, .. } =
         arguments.settings;
     let limits = LimitFlags {
         run: limits.budget_run,
@@ -202,7 +253,6 @@ pub fn run() -> ExitCode {
         confirm_above: limits.confirm_above,
     };
     let flags = Flags { sandbox, home, output_dir, read_only, profile, limits };
-    let env = |name: &str| std::env::var_os(name);
     let around = Surroundings {
         env: &env,
         all_env: std::env::vars_os().collect(),
@@ -213,7 +263,9 @@ pub fn run() -> ExitCode {
     if let Some(Command::Setup(setup)) = &arguments.command
         && let Err(message) = setup.choose_home(&mut config, &around)
     {
-        let _ = terminal.note(format!("error: {message}"));
+        let hint = "`layer-mcp setup` without `--project` stores the token in your home folder";
+        let report = failure::free("invalid_argument", &message, hint);
+        failure::tell(&report, setup.form(), false, &mut terminal);
         return ExitCode::from(2);
     }
     if let Some(command) = &mut config.unlock.password.command {
@@ -226,34 +278,42 @@ pub fn run() -> ExitCode {
         redactor.clone(),
         jiff::Timestamp::now,
     );
+    let passed_on = proof::passed_on(&around.all_env).into();
+    let offered = toolsets.clone().map_or_else(|| [Toolset::Default].into(), Arc::from);
+    let user_home = around.user_home.clone();
+    let process = Process { config, redactor, audit, toolsets: offered, passed_on, user_home };
+    let at_terminal = std::io::stdin().is_terminal();
     let command = match arguments.command {
-        Some(command) => command,
-        None if std::io::stdin().is_terminal() => return greet(&config, &mut terminal),
+        None if arguments.json || at_terminal => Command::Status { json: arguments.json },
         None => Command::Serve,
+        Some(command) => command,
     };
     if let Command::Connect(arguments) = &command {
         let passed = connect::Passed { flags, toolsets };
-        return connect::run(arguments, &passed, &config, &around, &mut terminal);
+        return connect::run(arguments, &passed, &process.config, &around, &mut terminal);
+    }
+    if let Command::Status { json } = command {
+        // Looking leaves nothing behind, so it comes before the log.
+        let places = connect::places(&around);
+        return status::run(&process, places.as_ref(), Form::of(json), &mut terminal);
     }
     // What a script or person sees at once is the result; the details are in the log file.
     let to_stderr = match (&command, (around.env)(crate::config::names::LOG)) {
-        (Command::Serve, _) | (_, Some(_)) => config.log.as_str(),
+        (Command::Serve, _) | (_, Some(_)) => process.config.log.as_str(),
         _ => "error",
     };
-    log::start(&config.log_dir(), to_stderr, &config.log, &redactor);
+    log::start(&process.config.log_dir(), to_stderr, &process.config.log, &process.redactor);
     let runtime =
         match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
-                let _ = terminal.note(format!("error: no threads can be started: {error}"));
+                let said = format!("no threads can be started: {error}");
+                let _ = terminal.tell(Tone::Bad, "error:", said);
                 return ExitCode::FAILURE;
             }
         };
-    let passed_on = proof::passed_on(&around.all_env).into();
-    let toolsets = toolsets.map_or_else(|| [Toolset::Default].into(), Arc::from);
-    let user_home = around.user_home.clone();
-    let process = Process { config, redactor, audit, toolsets, passed_on, user_home };
     let code = match command {
+        Command::Status { .. } => ExitCode::SUCCESS,
         Command::Serve => runtime.block_on(serve::serve(process)),
         Command::Call { tool, arguments, no_wait } => runtime.block_on(call::call(
             &process,
@@ -262,9 +322,12 @@ pub fn run() -> ExitCode {
             no_wait,
             &mut terminal,
         )),
-        Command::Tools { json } => tools(&process, json, &mut terminal),
+        Command::Tools { json } => tools::run(&process, json, &mut terminal),
         Command::Jobs(arguments) => {
             runtime.block_on(jobs::run(&process, &arguments, &mut terminal))
+        }
+        Command::Assets(arguments) => {
+            runtime.block_on(assets::run(&process, &arguments, &mut terminal))
         }
         Command::Spend(arguments) => {
             runtime.block_on(spend::run(&process, &arguments, &mut terminal))
@@ -280,7 +343,7 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&process, &arguments, &mut terminal),
         // It needs neither logs nor threads, and has ended above.
         Command::Connect(_) => ExitCode::SUCCESS,
-        Command::Sandbox { list_faults: true, .. } => list_faults(&mut terminal),
+        Command::Sandbox { list_faults: true, json, .. } => tools::list_faults(json, &mut terminal),
         Command::Sandbox { port, fault, state_dir, .. } => {
             runtime.block_on(sandbox::run(&process.config, port, fault, state_dir, &mut terminal))
         }
@@ -379,73 +442,18 @@ fn runs(process: &Process) -> Runs {
     })
 }
 
-fn greet(config: &Config, terminal: &mut Terminal) -> ExitCode {
-    let stored = CredentialStore::new(config.secure_dir()).exists();
-    let state = match (config.sandbox, stored, &config.token) {
-        (true, ..) => "The sandbox needs no token.",
-        (_, Ok(true), _) => "A token is stored.",
-        (_, _, Some(_)) => "A token is set in the environment.",
-        _ => "No token is stored yet: run `layer-mcp setup`.",
-    };
-    let lines = [
-        format!("layer-mcp {} makes game assets with Layer.ai.", env!("CARGO_PKG_VERSION")),
-        state.to_owned(),
-        "Your MCP client starts this program by itself; `layer-mcp --help` shows what else it can \
-         do."
-        .to_owned(),
-    ];
-    for line in lines {
-        let _ = terminal.note(line);
+/// What a line says about colours, before anybody understood it.
+fn colour_wish(line: &[OsString]) -> ColorWish {
+    let words: Vec<&str> = line.iter().filter_map(|word| word.to_str()).collect();
+    let said = words.iter().enumerate().find_map(|(index, word)| match *word {
+        "--color" => words.get(index + 1).copied(),
+        word => word.strip_prefix("--color="),
+    });
+    match said {
+        Some("always") => ColorWish::Always,
+        Some("never") => ColorWish::Never,
+        _ => ColorWish::Auto,
     }
-    ExitCode::SUCCESS
-}
-
-/// The tools that a client is offered.
-fn offered(process: &Process) -> Offered {
-    Offered { toolsets: process.toolsets.to_vec(), read_only: process.config.read_only }
-}
-
-fn tools(process: &Process, json: bool, terminal: &mut Terminal) -> ExitCode {
-    let tools = Tools::new(runs(process), &offered(process), process.redactor.clone());
-    let shown = if json {
-        let list: Vec<serde_json::Value> = tools
-            .specs()
-            .map(|spec| {
-                let hints = spec.hints;
-                let mut tool = serde_json::json!({
-                    "name": spec.name,
-                    "title": spec.title,
-                    "description": spec.description,
-                    "inputSchema": *spec.input,
-                    "annotations": {
-                        "readOnlyHint": hints.read_only,
-                        "destructiveHint": hints.destructive,
-                        "idempotentHint": hints.idempotent,
-                        "openWorldHint": hints.open_world,
-                    },
-                });
-                if let (Some(tool), Some(output)) = (tool.as_object_mut(), spec.output.as_deref()) {
-                    tool.insert("outputSchema".to_owned(), output.clone().into());
-                }
-                if let Some(tool) = tool.as_object_mut() {
-                    tool.insert("_meta".to_owned(), spec.meta().into());
-                }
-                tool
-            })
-            .collect();
-        terminal.print(serde_json::Value::Array(list))
-    } else {
-        let lines: Vec<String> =
-            tools.specs().map(|spec| format!("{:<20} {}", spec.name, spec.description)).collect();
-        terminal.print(lines.join("\n"))
-    };
-    if shown.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn list_faults(terminal: &mut Terminal) -> ExitCode {
-    let lines: Vec<String> =
-        Fault::ALL.iter().map(|fault| format!("{:<28} {}", fault, fault.description())).collect();
-    if terminal.print(lines.join("\n")).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The definition of the command line, for whoever writes manuals from it.

@@ -37,7 +37,7 @@ pub use report::{FileReport, JobReport, JobStatus, Purchase};
 pub use request::{AssetRequest, Count, Limit, Pixels, Prompt, Seconds, Seed, WaitSeconds};
 pub use spend::{BudgetStand, BudgetStands, Grouping, Ledger, LedgerRow, NO_FILE, Sums};
 pub use view::AssetContent;
-pub use wait::{Patience, Progress, ProgressSink};
+pub use wait::{Patience, Progress, ProgressSink, ProgressStep};
 pub use workflows::WorkflowWish;
 
 use std::collections::HashMap;

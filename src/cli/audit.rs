@@ -7,13 +7,14 @@ use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
 use super::Process;
+use super::failure::{self, Form};
+use super::table::{Fit, Row, Table, wrap};
 use super::terminal::Terminal;
+use super::theme::{Line, Tone};
 use crate::audit::{Finding, SealKey, read_lines, verify};
 use crate::redact::clean_line;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 shown or whole, 1 something is wrong with the trail, 3 it \
-                        can't be read.")]
 pub(super) struct AuditArguments {
     /// Check that no line was edited, removed or reordered
     #[arg(long)]
@@ -52,7 +53,9 @@ pub(super) fn run(
             return ExitCode::FAILURE;
         }
         let folder = process.config.audit_dir();
-        let _ = terminal.note(format!("error: `{}` can't be read: {error}", folder.display()));
+        let message = format!("`{}` can't be read: {error}", folder.display());
+        let report = failure::free("audit", &message, "correct its permissions");
+        failure::tell(&report, Form::of(arguments.json), false, terminal);
         ExitCode::from(3)
     })
 }
@@ -74,7 +77,7 @@ fn check(
                 |one: &Finding| json!({ "file": one.file, "line": one.line, "what": one.what });
             found.iter().map(one).collect()
         };
-        terminal.print(json!({
+        terminal.print_json(&json!({
             "whole": whole,
             "files": report.files,
             "lines": report.lines,
@@ -86,24 +89,36 @@ fn check(
             "notes": listed(&report.notes),
         }))?;
     } else {
-        for finding in &report.findings {
-            terminal.print(clean_line(&finding.to_string(), 300))?;
-        }
-        for note in &report.notes {
-            terminal.print(clean_line(&format!("note: {note}"), 300))?;
-        }
+        let mut lines: Vec<(Tone, String)> = Vec::new();
+        let findings = report.findings.iter();
+        lines.extend(findings.map(|one| (Tone::Bad, clean_line(&one.to_string(), 300))));
+        let notes = report.notes.iter();
+        lines.extend(notes.map(|one| (Tone::Warning, clean_line(&format!("note: {one}"), 300))));
         let seals = report.seals;
-        terminal.print(format!(
-            "{}: {} lines in {} files; {} seals right, {} of another key or none at hand, {} lines \
-             without one; {} lines after the newest right seal, for which nothing vouches yet.",
-            if whole { "Whole" } else { "Not whole" },
-            report.lines,
-            report.files,
-            seals.checked,
-            seals.unchecked,
-            seals.unsealed,
-            seals.after
-        ))?;
+        let (tone, word) = if whole { (Tone::Good, "Whole") } else { (Tone::Bad, "Not whole") };
+        lines.push((
+            tone,
+            format!(
+                "{word}: {} lines in {} files; {} seals right, {} of another key or none at hand, \
+                 {} lines without one; {} lines after the newest right seal, for which nothing \
+                 vouches yet.",
+                report.lines,
+                report.files,
+                seals.checked,
+                seals.unchecked,
+                seals.unsealed,
+                seals.after
+            ),
+        ));
+        let fitting = |(tone, text): (Tone, String)| {
+            let pieces = match terminal.columns() {
+                Some(room) => wrap(&text, room),
+                None => vec![text],
+            };
+            pieces.into_iter().map(move |text| Line::new().with(tone, text)).collect::<Vec<_>>()
+        };
+        let lines: Vec<Line> = lines.into_iter().flat_map(fitting).collect();
+        terminal.print_lines(&lines)?;
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -118,11 +133,11 @@ fn show(
     lines.drain(..lines.len().saturating_sub(arguments.limit));
     if arguments.json {
         let lines = lines.into_iter().map(Value::Object).collect();
-        terminal.print(Value::Array(lines))?;
+        terminal.print_json(&Value::Array(lines))?;
     } else {
-        for line in &lines {
-            terminal.print(in_words(line))?;
-        }
+        let mut table = Table::new([Fit::Whole, Fit::Whole, Fit::Wrap(24)]);
+        lines.iter().map(row).for_each(|row| table.push(row));
+        terminal.print_lines(&table.lines(terminal.columns()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -140,15 +155,23 @@ impl AuditArguments {
 }
 
 /// Time, event, and whatever else is told.
-fn in_words(line: &Map<String, Value>) -> String {
+fn row(line: &Map<String, Value>) -> Row {
     const ELSEWHERE: [&str; 9] =
         ["v", "ts", "seq", "session", "pid", "event", "key", "prev", "mac"];
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let of = |field: &str| line.get(field).map(text).unwrap_or_default();
+    let of = |field: &str| clean_line(&line.get(field).map(text).unwrap_or_default(), 100);
     let rest: Vec<String> = line
         .iter()
         .filter(|(field, _)| !ELSEWHERE.contains(&field.as_str()))
         .map(|(field, value)| format!("{field}={}", text(value)))
         .collect();
-    clean_line(&format!("{} {:<20} {}", of("ts"), of("event"), rest.join(" ")), 1_000)
+    let event = of("event");
+    let tone = match event.split('.').next() {
+        Some("security") => Tone::Warning,
+        Some("error") => Tone::Bad,
+        _ if event == "auth.fail" => Tone::Bad,
+        _ => Tone::Strong,
+    };
+    let rest = clean_line(&rest.join(" "), 1_000);
+    Row::new([(Tone::Dim, of("ts")), (tone, event), (Tone::Plain, rest)])
 }

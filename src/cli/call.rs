@@ -4,13 +4,16 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 
 use super::Process;
+use super::failure::{self, Form};
+use super::progress::Bar;
 use super::signals::told_to_stop;
 use super::terminal::{Prompt, Terminal};
+use super::theme::Tone;
 use crate::files::PreviewLimits;
+use crate::layer::CreativeUnits;
 use crate::mcp::{Answer, Caller, NobodyToAsk, Offered, Tools, Toolset, Waiting};
 use crate::redact::{clean_line, cut_foreign_keys};
 use crate::runs::{Consent, ErrorReport, Progress, RunError, Runs};
@@ -21,6 +24,9 @@ const TOOL_ERROR: u8 = 1;
 const USAGE: u8 = 2;
 /// Credentials or settings are missing or wrong.
 const SETUP: u8 = 3;
+
+/// What takes longer is shown to be under way.
+const AT_ONCE: Duration = Duration::from_millis(300);
 
 /// The largest JSON that is read from a file or from stdin.
 const LARGEST_ARGUMENTS: u64 = 4 * 1024 * 1024;
@@ -42,17 +48,9 @@ pub(super) async fn call(
     // Whoever names a tool wants it, whatever a client would be offered.
     let offered = Offered { toolsets: Toolset::ALL.to_vec(), read_only: process.config.read_only };
     let tools = Tools::new(runs.clone(), &offered, process.redactor.clone());
-    let bar = bar();
+    let bar = Bar::new(terminal);
     let shown = bar.clone();
-    let progress = move |progress: Progress| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a percentage lies between 0 and 100"
-        )]
-        shown.set_position(progress.percent as u64);
-        shown.set_message(progress.message);
-    };
+    let progress = move |progress: Progress| shown.tell(progress);
     let caller = Caller {
         progress: &progress,
         user: &NobodyToAsk,
@@ -62,10 +60,17 @@ pub(super) async fn call(
     let mut arguments = arguments;
     let answer = loop {
         let call = tools.call(tool, arguments.clone(), caller);
+        // What is answered at once needs no line that flickers.
+        let patience = async {
+            tokio::time::sleep(AT_ONCE).await;
+            bar.begin();
+            std::future::pending::<ExitCode>().await
+        };
         let answer = tokio::select! {
             answer = call => answer,
+            code = patience => return code,
             () = told_to_stop() => {
-                bar.finish_and_clear();
+                bar.clear();
                 runs.shut_down(Duration::from_secs(2)).await;
                 let _ = terminal.note(
                     "Interrupted. A job that was started goes on at Layer: `layer-mcp jobs` \
@@ -81,38 +86,71 @@ pub(super) async fn call(
                 if !terminal.can_ask() {
                     break answer;
                 }
-                bar.finish_and_clear();
+                bar.clear();
                 match ask(&runs, &quote, terminal).await {
                     Ok(()) => arguments.insert("quote_id".to_owned(), quote.into()),
                     Err(None) => break answer,
                     Err(Some(error)) => break Ok(Answer::Error(Box::new(error.report()))),
                 };
-                bar.reset();
             }
             _ => break answer,
         }
     };
-    bar.finish_and_clear();
+    bar.clear();
     runs.shut_down(Duration::from_secs(20)).await;
     let (document, code) = match answer {
         Ok(Answer::Data(object)) => (Value::Object(object), ExitCode::SUCCESS),
         Ok(Answer::Ask(question)) => {
             let report = RunError::confirmation_needed(*question).report();
-            (serde_json::to_value(report).unwrap_or_default(), ExitCode::from(TOOL_ERROR))
+            failure::tell(&report, Form::Json, true, terminal);
+            return ExitCode::from(TOOL_ERROR);
         }
         Ok(Answer::Picture(picture)) => (Value::Object(picture.facts), ExitCode::SUCCESS),
         Ok(Answer::Error(report)) => {
             let code = exit_code(report.code);
-            let _ = terminal.note(format!("error: {} {}", report.message, report.next_step));
-            (serde_json::to_value(report).unwrap_or_default(), code)
+            failure::tell(&report, Form::Json, true, terminal);
+            return code;
         }
         Err(unknown) => return usage(terminal, unknown.to_string()),
     };
-    match terminal.print(document) {
+    let shown = terminal.print_json(&document);
+    if let (Ok(()), true, Some(summary)) = (&shown, terminal.is_lively(), summary(&document)) {
+        let _ = terminal.tell(Tone::Good, "done:", summary);
+    }
+    match shown {
         Ok(()) => code,
         // Whoever reads has gone; there is nobody to tell.
         Err(_) => ExitCode::from(TOOL_ERROR),
     }
+}
+
+/// What a job came to, in a line below its document: where the files lie and what they cost.
+fn summary(document: &Value) -> Option<String> {
+    let status = document.get("status")?.as_str()?;
+    let files = document.get("files")?.as_array()?;
+    let price = |field: &str| -> Option<CreativeUnits> {
+        document.get(field).filter(|price| price.is_number())?.to_string().parse().ok()
+    };
+    let cost = match (price("cost_cu"), price("estimated_cu")) {
+        (Some(charged), _) => format!("{charged} charged"),
+        (None, Some(expected)) => format!("~{expected}"),
+        (None, None) => return None,
+    };
+    let what = match (status, files.as_slice()) {
+        ("complete", [first, rest @ ..]) => {
+            let path = clean_line(first.get("path")?.as_str()?, 1_000);
+            match rest.len() {
+                0 => path,
+                more => format!("{path} and {more} more"),
+            }
+        }
+        ("running", _) => {
+            let id = document.get("job_id")?.as_str()?;
+            format!("{id} goes on; `layer-mcp jobs --collect` fetches its files")
+        }
+        _ => return None,
+    };
+    Some(format!("{what} ({cost})"))
 }
 
 /// Asks the person at the terminal about a price, and writes down what they say. An error without
@@ -135,13 +173,14 @@ async fn ask(runs: &Runs, quote: &str, terminal: &mut Terminal) -> Result<(), Op
 }
 
 /// Tells of an error outside of a tool, with what to do about it.
-pub(super) fn failed(error: &RunError, terminal: &mut Terminal) -> ExitCode {
+pub(super) fn failed(error: &RunError, form: Form, terminal: &mut Terminal) -> ExitCode {
     let report = error.report();
-    let _ = terminal.note(format!("error: {} {}", report.message, report.next_step));
+    failure::tell(&report, form, false, terminal);
     exit_code(report.code)
 }
 
-fn exit_code(code: &str) -> ExitCode {
+/// What a script learns from an error's code without reading it.
+pub(super) fn exit_code(code: &str) -> ExitCode {
     let setup = code.starts_with("store_")
         || matches!(
             code,
@@ -152,12 +191,11 @@ fn exit_code(code: &str) -> ExitCode {
 
 fn usage(terminal: &mut Terminal, message: String) -> ExitCode {
     let message = cut_foreign_keys(&message).into_owned();
-    let _ = terminal.note(format!("error: {message}"));
     let report = ErrorReport {
         next_step: "`layer-mcp tools` shows the tools and their arguments.".to_owned(),
         ..RunError::Argument { field: "", message }.report()
     };
-    let _ = terminal.print(serde_json::to_value(report).unwrap_or_default());
+    failure::tell(&report, Form::Json, true, terminal);
     ExitCode::from(USAGE)
 }
 
@@ -192,13 +230,4 @@ fn read_arguments(given: Option<&str>) -> Result<Map<String, Value>, String> {
         }
         Err(error) => Err(format!("the arguments are not JSON: {error}")),
     }
-}
-
-/// A bar on stderr, when that is a terminal.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr_with_hz(10));
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::Process;
+use super::failure::Form;
 use super::setup::{Setup, SetupArguments, SetupError, ask_for_password, report};
 use super::terminal::{Prompt, Terminal};
 use crate::audit::Event;
@@ -49,6 +50,9 @@ pub(super) enum CredentialsCommand {
         /// Ask nothing
         #[arg(long)]
         yes: bool,
+        /// Tell the result as JSON
+        #[arg(long)]
+        json: bool,
         #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "")]
         token: Option<String>,
     },
@@ -60,6 +64,9 @@ pub(super) enum CredentialsCommand {
         /// Use the system's keyring from now on
         #[arg(long, conflicts_with = "remove")]
         keyring: bool,
+        /// Tell the result as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Erase the stored token
     Remove {
@@ -69,7 +76,21 @@ pub(super) enum CredentialsCommand {
         /// Erase the device key too; other stores of this user can then not be opened
         #[arg(long)]
         device_key: bool,
+        /// Tell the result as JSON
+        #[arg(long)]
+        json: bool,
     },
+}
+
+impl CredentialsCommand {
+    fn form(&self) -> Form {
+        match self {
+            Self::Status { json, .. }
+            | Self::Rotate { json, .. }
+            | Self::Password { json, .. }
+            | Self::Remove { json, .. } => Form::of(*json),
+        }
+    }
 }
 
 /// Runs one of the commands.
@@ -79,17 +100,17 @@ pub(super) fn run(
     runtime: &Runtime,
     terminal: &mut Terminal,
 ) -> ExitCode {
-    let life = Life { process, store: process.store(), runtime };
+    let form = command.form();
+    let life = Life { process, store: process.store(), runtime, form };
     if let Some(problem) = process.config.store_problem() {
         let message = format!("`{}`: {}", problem.setting, problem.message);
-        return report(&SetupError::setup(message, "correct it; nothing was done"), terminal);
+        let hint = "correct it; nothing was done";
+        return report(&SetupError::setup("configuration", message, hint), form, terminal);
     }
     let ended = match command {
-        CredentialsCommand::Status { json, fail_if_older } => {
-            life.status(json, fail_if_older, terminal)
-        }
+        CredentialsCommand::Status { fail_if_older, .. } => life.status(fail_if_older, terminal),
         CredentialsCommand::Rotate { token: Some(_), .. } => Err(SetupError::token_as_flag()),
-        CredentialsCommand::Rotate { token_file, offline, allow_hyphen, yes, token: None } => {
+        CredentialsCommand::Rotate { token_file, offline, allow_hyphen, yes, .. } => {
             let arguments = SetupArguments::for_rotation(token_file, offline, allow_hyphen, yes);
             life.rotate(arguments, terminal)
         }
@@ -100,11 +121,13 @@ pub(super) fn run(
             life.relock(Some(NewUnlock::Keyring), terminal)
         }
         CredentialsCommand::Password { .. } => life.relock(None, terminal),
-        CredentialsCommand::Remove { yes, device_key } => life.remove(yes, device_key, terminal),
+        CredentialsCommand::Remove { yes, device_key, .. } => {
+            life.remove(yes, device_key, terminal)
+        }
     };
     match ended {
         Ok(code) => code,
-        Err(error) => report(&error, terminal),
+        Err(error) => report(&error, form, terminal),
     }
 }
 
@@ -112,12 +135,26 @@ struct Life<'a> {
     process: &'a Process,
     store: CredentialStore,
     runtime: &'a Runtime,
+    form: Form,
 }
 
 impl Life<'_> {
+    /// Tells the result: in words, or as a document.
+    fn told(
+        &self,
+        words: &[String],
+        document: &Value,
+        terminal: &mut Terminal,
+    ) -> Result<(), SetupError> {
+        let told = match self.form {
+            Form::Json => terminal.print_json(document),
+            Form::Text => terminal.print_wrapped(words),
+        };
+        told.map_err(not_printed)
+    }
+
     fn status(
         &self,
-        as_json: bool,
         fail_if_older: Option<u32>,
         terminal: &mut Terminal,
     ) -> Result<ExitCode, SetupError> {
@@ -128,32 +165,28 @@ impl Life<'_> {
         let source = unlock.source();
         let ended = credentials.expires_at().is_some_and(|end| end <= Timestamp::now());
         let expires_at = credentials.expires_at().map(|time| time.to_string());
-        let shown = if as_json {
-            terminal.print(json!({
-                "folder": self.store.folder(),
-                "profile": self.process.config.profile.as_ref().map(Profile::as_str),
-                "token": format!("{hint}…"),
-                "workspace_id": credentials.workspace_id(),
-                "api_origin": credentials.api_origin(),
-                "unlock": source.name(),
-                "iterations": header.iterations,
-                "created_at": credentials.created_at().to_string(),
-                "age_days": age.days,
-                "rotation_due": age.days >= ROTATE_AFTER_DAYS || ended,
-                "expires_at": expires_at,
-            }))
-        } else {
-            let mut lines = vec![
-                format!("Token: {hint}… in {}", self.store.folder().display()),
-                format!("Workspace: {}", credentials.workspace_id()),
-                format!("For: {}", credentials.api_origin()),
-                format!("Unlocked by: {source} ({} iterations)", header.iterations),
-                format!("Stored: {} ({})", credentials.created_at(), age.in_words()),
-            ];
-            lines.extend(expires_at.map(|time| format!("Expires: {time}")));
-            terminal.print(lines.join("\n"))
-        };
-        shown.map_err(not_printed)?;
+        let document = json!({
+            "folder": self.store.folder(),
+            "profile": self.process.config.profile.as_ref().map(Profile::as_str),
+            "token": format!("{hint}…"),
+            "workspace_id": credentials.workspace_id(),
+            "api_origin": credentials.api_origin(),
+            "unlock": source.name(),
+            "iterations": header.iterations,
+            "created_at": credentials.created_at().to_string(),
+            "age_days": age.days,
+            "rotation_due": age.days >= ROTATE_AFTER_DAYS || ended,
+            "expires_at": expires_at,
+        });
+        let mut lines = vec![
+            format!("Token: {hint}… in {}", self.store.folder().display()),
+            format!("Workspace: {}", credentials.workspace_id()),
+            format!("For: {}", credentials.api_origin()),
+            format!("Unlocked by: {source} ({} iterations)", header.iterations),
+            format!("Stored: {} ({})", credentials.created_at(), age.in_words()),
+        ];
+        lines.extend(expires_at.map(|time| format!("Expires: {time}")));
+        self.told(&lines, &document, terminal)?;
         if let Some(nudge) = nudge(&credentials, Timestamp::now()) {
             let _ = terminal.hint(nudge);
         }
@@ -174,6 +207,7 @@ impl Life<'_> {
         let here = self.process.config.api_base.origin();
         if credentials.api_origin() != here {
             return Err(SetupError::setup(
+                "configuration",
                 format!("the stored token belongs to `{}`, not `{here}`", credentials.api_origin()),
                 format!("unset `{}`, or run `layer-mcp setup`", names::BASE_URL),
             ));
@@ -185,6 +219,7 @@ impl Life<'_> {
         self.process.redactor.register(secret.expose_secret());
         if credentials.has_token(secret.expose_secret()) {
             return Err(SetupError::setup(
+                "invalid_argument",
                 "this is the token that is stored already; nothing was changed",
                 "create a new one at app.layer.ai, Settings, Personal Access Tokens",
             ));
@@ -195,13 +230,15 @@ impl Life<'_> {
         let renewed = credentials.with_token(token, Timestamp::now());
         self.store.replace(seen, &renewed, &unlock).map_err(not_stored)?;
         self.process.audit.note(Event::new("auth.rotated"));
-        terminal
-            .print(format!(
-                "Stored the token {}… in place of {old}….\nRevoke the old one now, at \
-                 app.layer.ai, Settings, Personal Access Tokens: until then it works.",
-                renewed.token().hint()
-            ))
-            .map_err(not_printed)?;
+        let new = renewed.token().hint();
+        let words = [
+            format!("Stored the token {new}… in place of {old}…."),
+            "Revoke the old one now, at app.layer.ai, Settings, Personal Access Tokens: until then \
+             it works."
+                .to_owned(),
+        ];
+        let document = json!({ "token": format!("{new}…"), "replaced": format!("{old}…") });
+        self.told(&words, &document, terminal)?;
         setup.name_token_file(terminal);
         Ok(ExitCode::SUCCESS)
     }
@@ -241,7 +278,7 @@ impl Life<'_> {
                 self.process.config.unlock.device_key.display()
             ),
         };
-        terminal.print(said).map_err(not_printed)?;
+        self.told(&[said], &json!({ "unlock": unlock.source().name() }), terminal)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -253,11 +290,13 @@ impl Life<'_> {
     ) -> Result<ExitCode, SetupError> {
         if !yes {
             if !terminal.can_ask() {
-                return Err(SetupError::setup("nothing was erased", "`--yes` erases the token"));
+                let (message, hint) = ("nothing was erased", "`--yes` erases the token");
+                return Err(SetupError::setup("unanswered", message, hint));
             }
             let question = format!("Erase the token stored in {}?", self.store.folder().display());
             if !terminal.confirm(&question, false)? {
-                return Err(SetupError::setup("nothing was erased", "the token stays in use"));
+                let (message, hint) = ("nothing was erased", "the token stays in use");
+                return Err(SetupError::setup("unanswered", message, hint));
             }
         }
         // So that the trail's last word on this key is under its seal.
@@ -265,9 +304,10 @@ impl Life<'_> {
             self.process.audit.seal_with(credentials.audit_key().as_bytes());
         }
         let key = device_key.then_some(self.process.config.unlock.device_key.as_path());
-        let found = self.store.forget(key).map_err(|error| {
-            SetupError::setup(format!("not all was erased: {error}"), error.next_step())
-        })?;
+        let found = self
+            .store
+            .forget(key)
+            .map_err(|error| SetupError::store(format!("not all was erased: {error}"), &error))?;
         if found {
             self.process.audit.end_key(Event::new("auth.removed"));
         }
@@ -278,7 +318,8 @@ impl Life<'_> {
         } else {
             "There was nothing to erase."
         };
-        terminal.print(said).map_err(not_printed)?;
+        let document = json!({ "erased": found, "device_key_erased": found && key.is_some() });
+        self.told(&[said.to_owned()], &document, terminal)?;
         if found && key.is_some() {
             let _ = terminal.hint(
                 "the device key is gone too: what it unlocked elsewhere, such as another profile \
@@ -370,11 +411,12 @@ pub(super) fn nudge(credentials: &Credentials, now: Timestamp) -> Option<String>
 }
 
 fn not_opened(error: StoreError) -> SetupError {
-    SetupError::setup(format!("the store can't be opened: {error}"), error.next_step())
+    SetupError::store(format!("the store can't be opened: {error}"), &error)
 }
 
 fn not_stored(error: StoreError) -> SetupError {
     SetupError::setup(
+        error.code(),
         format!("the new store was not completed: {error}"),
         format!("{} `layer-mcp credentials status` shows what is stored.", error.next_step()),
     )

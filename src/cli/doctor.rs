@@ -15,14 +15,15 @@ use tokio::runtime::Runtime;
 use super::Process;
 use super::credentials::{Age, nudge};
 use super::layer_access::token_of_environment;
+use super::table::{Fit, Row, Table};
 use super::terminal::Terminal;
+use super::theme::Tone;
 use crate::audit::{SealKey, verify};
 use crate::config::{Config, names};
 use crate::connect::Places;
 use crate::redact::clean_line;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 nothing failed, 1 something did.")]
 pub(super) struct DoctorArguments {
     /// As JSON
     #[arg(long)]
@@ -37,6 +38,11 @@ pub(super) struct DoctorArguments {
     /// what a client calls itself, or `NAME@VERSION`
     #[arg(long, value_name = "NAME", conflicts_with_all = ["online", "fix"])]
     client: Option<String>,
+}
+
+/// Clients whose configuration names this program.
+pub(super) fn connected(places: &Places) -> Vec<&'static str> {
+    system::connected(places)
 }
 
 /// The outcome of one check.
@@ -54,6 +60,14 @@ impl Outcome {
             Self::Ok => "ok",
             Self::Warning => "warning",
             Self::Failed => "failed",
+        }
+    }
+
+    const fn tone(self) -> Tone {
+        match self {
+            Self::Ok => Tone::Good,
+            Self::Warning => Tone::Warning,
+            Self::Failed => Tone::Bad,
         }
     }
 }
@@ -125,24 +139,23 @@ pub(super) fn run(
                 })
             })
             .collect();
-        terminal.print(json!({ "passed": !failed, "checks": listed }))
+        terminal.print_json(&json!({ "passed": !failed, "checks": listed }))
     } else {
-        let lines: Vec<String> = checks
-            .iter()
-            .map(|check| {
-                let line = format!(
-                    "{:<8} {:<12} {}",
-                    check.outcome.name(),
-                    check.name,
-                    clean_line(&redactor.redact(&check.message), 1000)
-                );
-                if check.remedy.is_empty() {
-                    return line;
-                }
-                format!("{line}\n{:21} {}", "", clean_line(&redactor.redact(&check.remedy), 1000))
-            })
-            .collect();
-        terminal.print(lines.join("\n"))
+        let mut table = Table::new([Fit::Whole, Fit::Whole, Fit::Wrap(30)]);
+        for check in &checks {
+            let said = |text: &str| clean_line(&redactor.redact(text), 1000);
+            table.push(Row::new([
+                (check.outcome.tone(), check.outcome.name().to_owned()),
+                (Tone::Strong, check.name.to_owned()),
+                (Tone::Plain, said(&check.message)),
+            ]));
+            if !check.remedy.is_empty() {
+                let nothing = || (Tone::Plain, String::new());
+                let remedy = (Tone::Plain, said(&check.remedy));
+                table.push(Row::new([nothing(), nothing(), remedy]));
+            }
+        }
+        terminal.print_lines(&table.lines(terminal.columns()))
     };
     if failed || shown.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

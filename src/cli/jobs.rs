@@ -8,17 +8,16 @@ use serde_json::{Value, json};
 
 use super::Process;
 use super::call::failed;
+use super::failure::Form;
 use super::signals::told_to_stop;
-use super::table::{columns, cut, left, right};
+use super::table::{Fit, Row, Table, wrap};
 use super::terminal::Terminal;
+use super::theme::{Line, Tone};
 use crate::journal::{Job, JobState, LedgerEntry};
 use crate::redact::clean_line;
 use crate::runs::{JobStatus, RunError, Runs};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 shown, 1 the journal can't be read, or nobody reads the \
-                        output, 3 credentials or settings that `--collect` needs are missing or \
-                        wrong, 130 interrupted.")]
 pub(super) struct JobsArguments {
     /// Only jobs of this status; a queued job is a running one
     #[arg(long, value_enum, value_name = "STATUS")]
@@ -87,7 +86,7 @@ pub(super) async fn run(
     runs.shut_down(Duration::from_secs(20)).await;
     let found = match found {
         Ok(found) => found,
-        Err(error) => return failed(&error, terminal),
+        Err(error) => return failed(&error, Form::of(arguments.json), terminal),
     };
     if let Some(ended) = found.ended {
         let _ = terminal.note(match ended {
@@ -97,12 +96,16 @@ pub(super) async fn run(
         });
     }
     let shown = if arguments.json {
-        terminal.print(Value::Array(found.entries.iter().map(in_json).collect()))
+        terminal.print_json(&Value::Array(found.entries.iter().map(in_json).collect()))
     } else {
-        let room = terminal.columns().unwrap_or(UNKNOWN_WIDTH);
+        let room = terminal.columns();
         let mut lines = in_lines(&found.entries, room, &TimeZone::system());
-        lines.push(in_sum(&found, arguments));
-        terminal.print(lines.join("\n"))
+        let sum = in_sum(&found, arguments);
+        match room {
+            Some(room) => lines.extend(wrap(&sum, room).into_iter().map(Line::from)),
+            None => lines.push(sum.into()),
+        }
+        terminal.print_lines(&lines)
     };
     if shown.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -128,10 +131,6 @@ async fn find(runs: &Runs, arguments: &JobsArguments) -> Result<Found, RunError>
     Ok(Found { ended, entries, more })
 }
 
-/// Where the output is no terminal, or one that does not tell.
-const UNKNOWN_WIDTH: usize = 120;
-/// Narrower columns say nothing; lines of a narrower terminal wrap.
-const NARROWEST: usize = 12;
 /// More of a path or prompt is no help to anybody. Prompts have up to 100,000 characters.
 const LONGEST_LINE: usize = 1_000;
 const LONGEST_PROMPT: usize = 100_000;
@@ -147,6 +146,17 @@ fn status(job: &Job) -> &'static str {
     }
 }
 
+/// Done, on its way, or amiss.
+fn tone(job: &Job) -> Tone {
+    match JobStatus::of(job.state) {
+        JobStatus::Complete => Tone::Good,
+        JobStatus::Running => Tone::Strong,
+        JobStatus::Unknown => Tone::Warning,
+        JobStatus::Failed => Tone::Bad,
+        JobStatus::Cancelled => Tone::Plain,
+    }
+}
+
 /// What was charged; before that is known, what is expected. Nothing is expected any more of what
 /// failed without a charge.
 fn cost(job: &Job) -> String {
@@ -158,41 +168,31 @@ fn cost(job: &Job) -> String {
 }
 
 /// A line a job, and one for each of its files.
-fn in_lines(entries: &[LedgerEntry], room: usize, zone: &TimeZone) -> Vec<String> {
+fn in_lines(entries: &[LedgerEntry], room: Option<usize>, zone: &TimeZone) -> Vec<Line> {
     // The name: the id of many a model is a UUID.
     let model = |job: &Job| match clean_line(&job.new.model_name, 200) {
         name if name.is_empty() => clean_line(job.new.order.subject(), 200),
         name => name,
     };
-    let widest = |of: &dyn Fn(&Job) -> usize| {
-        entries.iter().map(|entry| of(&entry.job)).max().unwrap_or_default()
-    };
-    let status_width = widest(&|job| columns(status(job)));
-    let cost_width = widest(&|job| columns(&cost(job)));
-    let id_width = widest(&|job| columns(job.id().as_str()));
-    let time_width = "2026-01-31 14:05".len();
-    let taken = time_width + status_width + cost_width + id_width + 5 * 2;
-    let free = room.saturating_sub(taken);
-    let model_width = widest(&|job| columns(&model(job))).min((free / 2).max(NARROWEST));
-    let prompt_width = free.saturating_sub(model_width).max(NARROWEST);
-    let mut lines = Vec::new();
+    let prompt = |job: &Job| clean_line(job.new.order.title(), LONGEST_LINE);
+    let fits = [Fit::Whole, Fit::Whole, Fit::Number, Fit::Whole, Fit::Cut(12), Fit::Cut(16)];
+    let mut table = Table::new(fits);
     for LedgerEntry { job, .. } in entries {
-        let line = [
-            job.created_at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
-            left(status(job), status_width),
-            right(&cost(job), cost_width),
-            left(job.id().as_str(), id_width),
-            left(&cut(&model(job), model_width), model_width),
-            cut(&clean_line(job.new.order.title(), LONGEST_LINE), prompt_width),
-        ];
-        lines.push(line.join("  ").trim_end().to_owned());
+        let time = job.created_at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+        let mut row = Row::new([
+            (Tone::Plain, time),
+            (tone(job), status(job).to_owned()),
+            (Tone::Plain, cost(job)),
+            (Tone::Plain, job.id().to_string()),
+            (Tone::Plain, model(job)),
+            (Tone::Strong, prompt(job)),
+        ]);
         for file in &job.files {
-            // Never cut: it is to be copied.
-            let path = clean_line(&file.path.to_string_lossy(), LONGEST_LINE);
-            lines.push(format!("    {path}"));
+            row.below(Tone::Dim, clean_line(&file.path.to_string_lossy(), LONGEST_LINE));
         }
+        table.push(row);
     }
-    lines
+    table.lines(room)
 }
 
 /// How many there are, and what to do about those that are at no end.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::failure::{self, Form};
 use super::signals::told_to_stop;
 use super::terminal::Terminal;
 use crate::config::Config;
@@ -24,7 +25,10 @@ pub(super) async fn run(
     let sandbox = match Sandbox::start(options).await {
         Ok(sandbox) => sandbox,
         Err(error) => {
-            let _ = terminal.note(format!("error: the sandbox can't start: {error}"));
+            let message = format!("the sandbox can't start: {error}");
+            let hint = "choose another `--port` or `--state-dir`, or leave them out";
+            let report = failure::free("configuration", &message, hint);
+            failure::tell(&report, Form::Text, false, terminal);
             return ExitCode::FAILURE;
         }
     };
@@ -36,11 +40,12 @@ pub(super) async fn run(
         "empty_workspace_id": sandbox.empty_workspace_id(),
         "allowed_hosts": sandbox.allowed_hosts().join(","),
     });
+    let stop = told_to_stop();
     if terminal.print_public(line).is_err() {
         sandbox.shutdown().await;
         return ExitCode::FAILURE;
     }
-    told_to_stop().await;
+    stop.await;
     sandbox.shutdown().await;
     ExitCode::SUCCESS
 }

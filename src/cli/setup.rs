@@ -5,29 +5,30 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use tokio::runtime::Runtime;
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::Process;
+use super::failure::{self, Form};
 use super::layer_access::{configuration_problem, settings, unusable};
 use super::proof::opens_without_a_terminal;
 use super::terminal::{Prompt, PromptError, Terminal};
+use super::theme::Tone;
 use crate::audit::Event;
-use crate::config::{Config, ProjectHome, Surroundings, names, project};
+use crate::config::{Config, Profile, ProjectHome, Surroundings, names, project};
 use crate::credentials::{
     ApiToken, AuditKey, CredentialStore, Credentials, NewPassword, NewUnlock, StoreError,
     UnlockError, UnlockSource,
 };
 use crate::layer::{ApiErrorKind, LayerClient, Workspace};
 use crate::redact::is_secret;
+use crate::runs::{ErrorReport, RunError};
 
 /// What can be answered beforehand. The token never: a command line can be read by everybody on
 /// the machine.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The token comes from a hidden prompt, from standard input, from \
-                        `--token-file`, or from LAYER_API_TOKEN; never from a flag.\nCreate one at \
-                        app.layer.ai, Settings, Personal Access Tokens.")]
 pub(super) struct SetupArguments {
     /// The workspace that pays: its id, slug or name
     #[arg(long, value_name = "ID")]
@@ -51,6 +52,9 @@ pub(super) struct SetupArguments {
     /// Accept a token with hyphens
     #[arg(long)]
     allow_hyphen: bool,
+    /// Tell the result as JSON
+    #[arg(long)]
+    json: bool,
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "")]
     token: Option<String>,
 }
@@ -64,8 +68,8 @@ impl SetupArguments {
         yes: bool,
     ) -> Self {
         let unlock = UnlockSource::Device.name().to_owned();
-        let (workspace, project, token) = (None, false, None);
-        Self { workspace, unlock, token_file, yes, offline, project, allow_hyphen, token }
+        let (workspace, project, token, json) = (None, false, None, false);
+        Self { workspace, unlock, token_file, yes, offline, project, allow_hyphen, json, token }
     }
 
     /// With `--project`, turns the settings to the home of the project around the working
@@ -96,6 +100,11 @@ impl SetupArguments {
         }
     }
 
+    /// How the result is told.
+    pub(super) fn form(&self) -> Form {
+        Form::of(self.json)
+    }
+
     /// Names the workspace that the token must reach.
     pub(super) fn keep_workspace(&mut self, id: &str) {
         self.workspace = Some(id.to_owned());
@@ -108,16 +117,26 @@ pub(super) enum SetupError {
     #[error("{0}")]
     Usage(String),
     #[error("{message}")]
-    Setup { message: String, hint: String },
+    Setup { code: &'static str, message: String, hint: String },
     #[error("{message}")]
-    Layer { message: String, hint: String },
+    Layer { code: &'static str, message: String, hint: String },
     #[error("{0}")]
     Prompt(#[from] PromptError),
 }
 
 impl SetupError {
-    pub(super) fn setup(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Setup { message: message.into(), hint: hint.into() }
+    /// Something about settings or credentials, with what to do about it.
+    pub(super) fn setup(
+        code: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self::Setup { code, message: message.into(), hint: hint.into() }
+    }
+
+    /// The store could not be opened or written.
+    pub(super) fn store(message: impl Into<String>, error: &StoreError) -> Self {
+        Self::setup(error.code(), message, error.next_step())
     }
 
     pub(super) fn token_as_flag() -> Self {
@@ -127,6 +146,23 @@ impl SetupError {
              terminal"
                 .to_owned(),
         )
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "invalid_argument",
+            Self::Setup { code, .. } | Self::Layer { code, .. } => code,
+            Self::Prompt(_) => "unanswered",
+        }
+    }
+
+    fn report(&self) -> ErrorReport {
+        let hint = match self {
+            Self::Usage(_) => "`layer-mcp help` with the command's name shows what it takes",
+            Self::Setup { hint, .. } | Self::Layer { hint, .. } => hint,
+            Self::Prompt(_) => "run it again in a terminal; `--help` lists what can be said before",
+        };
+        failure::free(self.code(), &self.to_string(), hint)
     }
 
     fn exit_code(&self) -> u8 {
@@ -145,25 +181,23 @@ pub(super) fn run(
     runtime: &Runtime,
     terminal: &mut Terminal,
 ) -> ExitCode {
+    let form = arguments.form();
     let setup = Setup { process, arguments, runtime };
     match setup.run(terminal) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report(&error, terminal),
+        Err(error) => report(&error, form, terminal),
     }
 }
 
 /// Tells the error and what to do next; gives the exit code.
-pub(super) fn report(error: &SetupError, terminal: &mut Terminal) -> ExitCode {
+pub(super) fn report(error: &SetupError, form: Form, terminal: &mut Terminal) -> ExitCode {
     if let SetupError::Prompt(PromptError::Io(error)) = error
         && error.kind() == std::io::ErrorKind::BrokenPipe
     {
         // Who reads only the first lines has seen what they wanted.
         return ExitCode::FAILURE;
     }
-    let _ = terminal.note(format!("error: {error}"));
-    if let SetupError::Setup { hint, .. } | SetupError::Layer { hint, .. } = error {
-        let _ = terminal.hint(hint);
-    }
+    failure::tell(&error.report(), form, false, terminal);
     ExitCode::from(error.exit_code())
 }
 
@@ -208,7 +242,7 @@ impl Setup<'_> {
                 StoreError::Unfinished(_) => error.to_string(),
                 _ => format!("nothing was stored: {error}"),
             };
-            SetupError::setup(message, error.next_step())
+            SetupError::store(message, &error)
         };
         store.replace(seen, &credentials, &unlock).map_err(stored)?;
         self.trust_project(terminal)?;
@@ -234,7 +268,9 @@ impl Setup<'_> {
             return Err(SetupError::Usage("the sandbox needs no token".to_owned()));
         }
         match configuration_problem(&self.process.config) {
-            Some(problem) => Err(SetupError::setup(problem.message, problem.next_step)),
+            Some(problem) => {
+                Err(SetupError::setup(problem.code, problem.message, problem.next_step))
+            }
             None => Ok(()),
         }
     }
@@ -248,16 +284,18 @@ impl Setup<'_> {
         let list = project::list_beside(&config.unlock.device_key);
         let new = project::trust(&found.home, &list).map_err(|error| {
             SetupError::setup(
+                "configuration",
                 format!("the project's home can't be trusted: {}: {error}", list.display()),
                 "correct that folder's permissions and run `layer-mcp setup --project` again",
             )
         })?;
         let settings = found.home.join("config.toml");
         if new && settings.exists() {
-            let _ = terminal.note(format!(
-                "warning: `{}` was there before and counts from now on: see what it sets",
+            let said = format!(
+                "`{}` was there before and counts from now on: see what it sets",
                 settings.display()
-            ));
+            );
+            let _ = terminal.tell(Tone::Warning, "warning:", said);
         }
         Ok(())
     }
@@ -267,19 +305,19 @@ impl Setup<'_> {
         store: &CredentialStore,
         terminal: &mut Terminal,
     ) -> Result<(), SetupError> {
-        let there = store
-            .exists()
-            .map_err(|error| SetupError::setup(error.to_string(), error.next_step()))?;
+        let there = store.exists().map_err(|error| SetupError::store(error.to_string(), &error))?;
         if !there || self.arguments.yes {
             return Ok(());
         }
         if !terminal.can_ask() {
-            return Err(SetupError::setup("a token is stored already", "`--yes` replaces it"));
+            let (message, hint) = ("a token is stored already", "`--yes` replaces it");
+            return Err(SetupError::setup("unanswered", message, hint));
         }
         if terminal.confirm("A token is stored already. Replace it?", false)? {
             Ok(())
         } else {
-            Err(SetupError::setup("nothing was changed", "the stored token stays in use"))
+            let (message, hint) = ("nothing was changed", "the stored token stays in use");
+            Err(SetupError::setup("unanswered", message, hint))
         }
     }
 
@@ -287,7 +325,7 @@ impl Setup<'_> {
         let secret = if let Some(path) = &self.arguments.token_file {
             let text = read_token_file(path).map_err(|error| {
                 let what = format!("`{}` can't be read: {error}", path.display());
-                SetupError::setup(what, WHERE_TOKENS_COME_FROM)
+                SetupError::setup("credentials_missing", what, WHERE_TOKENS_COME_FROM)
             })?;
             SecretString::from(text.trim())
         } else if terminal.can_ask() && !self.arguments.yes {
@@ -302,6 +340,7 @@ impl Setup<'_> {
                 (_, Some(token)) => SecretString::from(token.expose_secret().trim()),
                 _ => {
                     return Err(SetupError::setup(
+                        "credentials_missing",
                         "no token was given",
                         format!(
                             "{WHERE_TOKENS_COME_FROM}, then pipe it in, use `--token-file`, or \
@@ -343,7 +382,8 @@ impl Setup<'_> {
             ApiToken::parse(text)
         };
         parsed.map_err(|error| {
-            SetupError::setup(format!("this is no Layer.ai token: {error}"), WHERE_TOKENS_COME_FROM)
+            let message = format!("this is no Layer.ai token: {error}");
+            SetupError::setup("configuration", message, WHERE_TOKENS_COME_FROM)
         })
     }
 
@@ -374,6 +414,7 @@ impl Setup<'_> {
             });
             return found.map(Chosen::of).ok_or_else(|| {
                 SetupError::setup(
+                    "workspace_missing",
                     "the token does not reach the workspace that was named",
                     format!("it reaches {}", listed(&all)),
                 )
@@ -381,6 +422,7 @@ impl Setup<'_> {
         }
         match all.as_slice() {
             [] => Err(SetupError::setup(
+                "workspace_missing",
                 "the token works, but its user has no workspace",
                 "create one at app.layer.ai",
             )),
@@ -398,6 +440,7 @@ impl Setup<'_> {
                     .ok_or_else(|| SetupError::Usage("no workspace was chosen".to_owned()))
             }
             many => Err(SetupError::setup(
+                "workspace_missing",
                 "the token reaches several workspaces",
                 format!("choose one with `--workspace`: {}", listed(many)),
             )),
@@ -407,7 +450,7 @@ impl Setup<'_> {
     fn workspaces(&self, secret: &SecretString) -> Result<Vec<Workspace>, SetupError> {
         let token = self.parse(secret)?;
         let problem = |problem: crate::runs::SetupProblem| {
-            SetupError::setup(problem.message, problem.next_step)
+            SetupError::setup(problem.code, problem.message, problem.next_step)
         };
         let asked = self.runtime.block_on(async {
             let settings = settings(self.process).await.map_err(problem)?;
@@ -416,10 +459,12 @@ impl Setup<'_> {
         })?;
         asked.map_err(|error| match error.kind {
             ApiErrorKind::Unauthenticated => SetupError::setup(
+                "unauthenticated",
                 "Layer.ai does not accept this token: it is wrong, expired or revoked",
                 WHERE_TOKENS_COME_FROM,
             ),
             _ => SetupError::Layer {
+                code: RunError::Layer { source: error.clone() }.report().code,
                 message: format!(
                     "Layer.ai could not be asked: {}",
                     self.process.redactor.redact(&error.message)
@@ -447,7 +492,7 @@ impl Setup<'_> {
             .unlock
             .password
             .new_password()
-            .map_err(|error| SetupError::setup(error.to_string(), error.next_step()))?;
+            .map_err(|error| SetupError::store(error.to_string(), &error))?;
         let password = match given {
             Some(password) => password.map_err(|error| SetupError::Usage(error.to_string()))?,
             None if terminal.can_ask() && !self.arguments.yes => ask_for_password(terminal)?,
@@ -470,7 +515,8 @@ impl Setup<'_> {
         workspace: &str,
     ) -> Result<Credentials, SetupError> {
         let refused = |error: crate::credentials::InvalidCredentials| {
-            SetupError::setup(format!("nothing was stored: {error}"), "correct it and run again")
+            let message = format!("nothing was stored: {error}");
+            SetupError::setup("configuration", message, "correct it and run again")
         };
         let origin = Url::parse(&self.process.config.api_base.origin())
             .map_err(|_| SetupError::Usage("the API's address has no origin".to_owned()))?;
@@ -496,16 +542,64 @@ impl Setup<'_> {
         source: UnlockSource,
         terminal: &mut Terminal,
     ) -> std::io::Result<()> {
-        let name = match workspace.name.as_str() {
-            "" => workspace.id.clone(),
-            name => format!("{name} ({})", workspace.id),
-        };
-        terminal.print(format!("Stored the token {hint}… in {}.", store.folder().display()))?;
-        terminal.print(format!("Workspace: {}.", crate::redact::clean_line(&name, 200)))?;
-        if cfg!(unix) {
-            terminal.print("Its folder has mode 0700 and its files 0600: for you alone.")?;
+        let name = crate::redact::clean_line(&workspace.name, 200);
+        let proof = opens_without_a_terminal(self.process);
+        if self.arguments.json {
+            let config = &self.process.config;
+            terminal.print_json(&json!({
+                "token": format!("{hint}…"),
+                "folder": store.folder(),
+                "profile": config.profile.as_ref().map(Profile::as_str),
+                "workspace_id": workspace.id,
+                "workspace": Some(name).filter(|name| !name.is_empty()),
+                "api_origin": config.api_base.origin(),
+                "unlock": source.name(),
+                "checked": !self.arguments.offline,
+                "opens_for_clients": proof.is_ok(),
+            }))?;
+        } else {
+            let name = match name.as_str() {
+                "" => workspace.id.clone(),
+                name => format!("{name} ({})", workspace.id),
+            };
+            let mut lines = vec![
+                format!("Stored the token {hint}… in {}.", store.folder().display()),
+                format!("Workspace: {name}."),
+            ];
+            if cfg!(unix) {
+                let modes = "Its folder has mode 0700 and its files 0600: for you alone.";
+                lines.push(modes.to_owned());
+            }
+            lines.push(self.what_is_protected(source));
+            if proof.is_ok() {
+                lines.push(
+                    "Tried: a server that a client starts can open it. Next: `layer-mcp connect` \
+                     connects your client; `layer-mcp doctor` checks everything."
+                        .to_owned(),
+                );
+            }
+            terminal.print_wrapped(&lines)?;
         }
-        terminal.print(match source {
+        let Err(why) = proof else { return Ok(()) };
+        let said = format!("a server that a client starts can't open it yet: {why}");
+        terminal.tell(Tone::Warning, "warning:", said)?;
+        let settings = self.process.config.home.join("config.toml");
+        terminal.hint(match source {
+            UnlockSource::Keyring => "clients pass on few variables: put \
+                                      `DBUS_SESSION_BUS_ADDRESS`, with its value of now, into the \
+                                      client's own settings"
+                .to_owned(),
+            _ => format!(
+                "clients pass on few variables: put `password_file` or `device_key` into `{}`, or \
+                 the variable into the client's own settings",
+                settings.display()
+            ),
+        })
+    }
+
+    /// From whom the store is safe, and from whom it is not.
+    fn what_is_protected(&self, source: UnlockSource) -> String {
+        match source {
             UnlockSource::Password => format!(
                 "Unlocked by your password. The server needs it in `{}`, `{}` or `{}`. Protected: \
                  a copy of the store, of your whole home folder too, as far as the password is \
@@ -526,29 +620,6 @@ impl Setup<'_> {
                  as you.",
                 self.process.config.unlock.device_key.display()
             ),
-        })?;
-        match opens_without_a_terminal(self.process) {
-            Ok(()) => terminal.print(
-                "Tried: a server that a client starts can open it. Next: connect your client, as \
-                 the README says; `layer-mcp doctor` checks everything.",
-            ),
-            Err(why) => {
-                terminal.note(format!(
-                    "warning: a server that a client starts can't open it yet: {why}"
-                ))?;
-                let settings = self.process.config.home.join("config.toml");
-                terminal.hint(match source {
-                    UnlockSource::Keyring => "clients pass on few variables: put \
-                                              `DBUS_SESSION_BUS_ADDRESS`, with its value of now, \
-                                              into the client's own settings"
-                        .to_owned(),
-                    _ => format!(
-                        "clients pass on few variables: put `password_file` or `device_key` into \
-                         `{}`, or the variable into the client's own settings",
-                        settings.display()
-                    ),
-                })
-            }
         }
     }
 }

@@ -1,21 +1,25 @@
 //! Being told to stop.
 
-/// Returns when the process is told to end: interrupt, termination, or a terminal that hung up.
+/// Ends when the process is told to end: interrupt, termination, or a terminal that hung up. Counts
+/// from this call on, so that whoever announces that it runs can listen before it says so.
 #[cfg(unix)]
-pub(super) async fn told_to_stop() {
+pub(super) fn told_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = (
+    let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
         signal(SignalKind::hangup()),
-    ) else {
-        // Without handlers the signals do what they always do: end the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hang_up.recv() => {}
+    );
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = signals else {
+            // Without handlers the signals do what they always do: end the process.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hang_up.recv() => {}
+        }
     }
 }
 

@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 
 use super::Process;
 use super::call::failed;
-use super::table::{columns, cut_front, left, right};
+use super::failure::{self, Form};
+use super::table::{Fit, Row, Table, wrap};
 use super::terminal::Terminal;
+use super::theme::{Line, Tone};
 use crate::layer::{CreativeUnits, Workspace};
 use crate::redact::clean_line;
 use crate::runs::{BudgetStand, BudgetStands, Grouping, Ledger, RunError, Runs, Sums};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 shown, also where the balance is not known, 1 the journal \
-                        can't be read, or nobody reads the output, 2 wrong usage.")]
 pub(super) struct SpendArguments {
     /// What the rows are
     #[arg(long, value_enum, value_name = "WHAT", default_value = "day")]
@@ -85,7 +85,12 @@ pub(super) async fn run(
     if let (Some(since), Some(until)) = (arguments.since, arguments.until)
         && since > until
     {
-        let _ = terminal.note("error: `--since` is a later day than `--until`");
+        let report = failure::free(
+            "invalid_argument",
+            "`--since` is a later day than `--until`",
+            "give the earlier day first",
+        );
+        failure::tell(&report, Form::of(arguments.json), false, terminal);
         return ExitCode::from(2);
     }
     let runs = super::runs(process);
@@ -93,7 +98,7 @@ pub(super) async fn run(
     runs.shut_down(Duration::from_secs(2)).await;
     let told = match told {
         Ok(told) => told,
-        Err(error) => return failed(&error, terminal),
+        Err(error) => return failed(&error, Form::of(arguments.json), terminal),
     };
     let shown = if arguments.csv {
         terminal.print(in_csv(&told))
@@ -101,9 +106,9 @@ pub(super) async fn run(
         if let (Err(why), false) = (&told.balance, arguments.offline) {
             let _ = terminal.note(format!("balance: not known ({why})"));
         }
-        terminal.print(in_json(&told, arguments))
+        terminal.print_json(&in_json(&told, arguments))
     } else {
-        terminal.print(in_lines(&told, arguments, terminal.columns()).join("\n"))
+        terminal.print_lines(&in_lines(&told, arguments, terminal.columns()))
     };
     if shown.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -136,13 +141,13 @@ fn name(workspace: &Workspace) -> String {
 // ---- Text ----
 
 /// A table with its total, then budgets and balance, a line each.
-fn in_lines(told: &Account, arguments: &SpendArguments, room: Option<usize>) -> Vec<String> {
-    let mut lines = match (told.ledger.rows.is_empty(), arguments.since.or(arguments.until)) {
-        (true, None) => vec!["Nothing was bought yet.".to_owned()],
-        (true, Some(_)) => vec!["Nothing was bought in that time.".to_owned()],
-        (false, _) => table(told, room),
+fn in_lines(told: &Account, arguments: &SpendArguments, room: Option<usize>) -> Vec<Line> {
+    let table = match (told.ledger.rows.is_empty(), arguments.since.or(arguments.until)) {
+        (true, None) => vec!["Nothing was bought yet.".into()],
+        (true, Some(_)) => vec!["Nothing was bought in that time.".into()],
+        (false, _) => table(told).lines(room),
     };
-    lines.push(String::new());
+    let mut lines = vec![String::new()];
     let BudgetStands { session, day, project } = told.budgets;
     if let Some(BudgetStand { limit, .. }) = session {
         lines.push(format!("budget of a session: {limit} for each process"));
@@ -163,13 +168,18 @@ fn in_lines(told: &Account, arguments: &SpendArguments, room: Option<usize>) -> 
         ),
         Err(why) => format!("balance: not known ({why})"),
     });
-    lines
+    let fitting = |line: String| match room {
+        Some(room) => wrap(&line, room),
+        None => vec![line],
+    };
+    let lines = lines.into_iter().flat_map(fitting).map(Line::from);
+    table.into_iter().chain(lines).collect()
 }
 
-fn table(told: &Account, room: Option<usize>) -> Vec<String> {
+fn table(told: &Account) -> Table {
     const NUMBERS: [&str; 5] =
         ["jobs", "estimated CU", "charged CU", "reserved CU", "difference CU"];
-    let row = |key: String, sums: &Sums| -> (String, [String; 5]) {
+    let row = |tone: Tone, key: String, sums: &Sums| {
         let difference = sums.difference.map_or_else(|| "-".to_owned(), with_sign);
         let numbers = [
             sums.jobs.to_string(),
@@ -178,25 +188,18 @@ fn table(told: &Account, room: Option<usize>) -> Vec<String> {
             sums.reserved.decimal(),
             difference,
         ];
-        (key, numbers)
+        Row::new(std::iter::once(key).chain(numbers).map(|cell| (tone, cell)))
     };
-    let mut rows = vec![(told.by.name().to_owned(), NUMBERS.map(str::to_owned))];
-    rows.extend(told.ledger.rows.iter().map(|of| row(clean_line(&of.key, LONGEST_KEY), &of.sums)));
-    rows.push(row("total".to_owned(), &told.ledger.total));
-    let mut widths = [0; 5];
-    for (_, numbers) in &rows {
-        for (width, number) in widths.iter_mut().zip(numbers) {
-            *width = columns(number).max(*width);
-        }
+    let [first, second, third, fourth, fifth] = NUMBERS;
+    let names = [told.by.name(), first, second, third, fourth, fifth];
+    let number = Fit::Number;
+    let fits = [Fit::CutFront(12), number, number, number, number, number];
+    let mut table = Table::new(fits).named(names);
+    for of in &told.ledger.rows {
+        table.push(row(Tone::Plain, clean_line(&of.key, LONGEST_KEY), &of.sums));
     }
-    let taken: usize = widths.iter().map(|width| width + 2).sum();
-    let most = room.map_or(usize::MAX, |room| room.saturating_sub(taken).max(20));
-    let widest = rows.iter().map(|(key, _)| columns(key)).max().unwrap_or_default().min(most);
-    let line = |(key, numbers): &(String, [String; 5])| {
-        let numbers = numbers.iter().zip(widths).map(|(number, width)| right(number, width + 2));
-        format!("{}{}", left(&cut_front(key, widest), widest), numbers.collect::<String>())
-    };
-    rows.iter().map(line).collect()
+    table.push(row(Tone::Strong, "total".to_owned(), &told.ledger.total));
+    table
 }
 
 fn with_sign(amount: CreativeUnits) -> String {

@@ -7,9 +7,13 @@
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
+use anstream::AutoStream;
 use secrecy::SecretString;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::table::{wrap, wrap_words};
+use super::theme::{ColorWish, Line, Tone, colours, is_dumb};
 use crate::redact::{Redactor, clean_line, cut_foreign_keys};
 
 /// Asks a person. The answers of tests come from a [`Terminal`] on buffers.
@@ -124,6 +128,18 @@ pub struct Terminal {
     err: Box<dyn Write + Send>,
     input: Input,
     redactor: Redactor,
+    looks: Looks,
+}
+
+/// What the streams of this process show.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looks {
+    /// Standard output has colours.
+    out: bool,
+    /// Standard error has colours.
+    err: bool,
+    /// Standard error shows nothing that moves.
+    still: bool,
 }
 
 /// Where answers come from.
@@ -142,6 +158,24 @@ impl Terminal {
             err: Box::new(io::stderr()),
             input: Input::Process,
             redactor: redactor.clone(),
+            looks: Looks::default(),
+        }
+    }
+
+    /// With colours as the command line and the environment say. Without this there are none.
+    pub fn coloured(&mut self, wish: ColorWish, env: &dyn Fn(&str) -> Option<std::ffi::OsString>) {
+        let (out, err) = (io::stdout(), io::stderr());
+        self.looks = Looks {
+            out: colours(wish, env, out.is_terminal()),
+            err: colours(wish, env, err.is_terminal()),
+            still: is_dumb(env),
+        };
+        // It knows how old consoles of Windows are coloured.
+        if self.looks.out {
+            self.out = Box::new(AutoStream::always(out));
+        }
+        if self.looks.err {
+            self.err = Box::new(AutoStream::always(err));
         }
     }
 
@@ -156,6 +190,7 @@ impl Terminal {
             err: Box::new(err),
             input: Input::Buffer(Box::new(input)),
             redactor: Redactor::new(),
+            looks: Looks::default(),
         }
     }
 
@@ -179,12 +214,102 @@ impl Terminal {
 
     /// How many columns standard output shows, when it is a terminal that tells.
     pub fn columns(&self) -> Option<usize> {
-        #[cfg(unix)]
-        if let Input::Process = self.input {
-            let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-            return Some(usize::from(size.ws_col)).filter(|columns| *columns > 0);
+        match self.input {
+            Input::Process => width(terminal_size::terminal_size_of(io::stdout())),
+            Input::Buffer(_) => None,
         }
-        None
+    }
+
+    /// How many columns standard error shows, when it is a terminal that tells.
+    pub fn columns_of_notes(&self) -> Option<usize> {
+        match self.input {
+            Input::Process => width(terminal_size::terminal_size_of(io::stderr())),
+            Input::Buffer(_) => None,
+        }
+    }
+
+    /// Whether standard error shows what moves, such as a progress bar.
+    pub fn is_lively(&self) -> bool {
+        matches!(self.input, Input::Process) && io::stderr().is_terminal() && !self.looks.still
+    }
+
+    /// Writes a JSON document to standard output: one line for programs, several for people.
+    ///
+    /// # Errors
+    ///
+    /// As [`Terminal::print`].
+    pub fn print_json(&mut self, document: &Value) -> io::Result<()> {
+        if matches!(self.input, Input::Process) && io::stdout().is_terminal() {
+            return self.print(format_args!("{document:#}"));
+        }
+        self.print(document)
+    }
+
+    /// Writes lines of data to standard output, with their colours where those are welcome.
+    ///
+    /// # Errors
+    ///
+    /// As [`Terminal::print`].
+    pub fn print_lines(&mut self, lines: &[Line]) -> io::Result<()> {
+        let mut all = String::new();
+        for line in lines {
+            let plain = line.plain();
+            let safe = self.redactor.redact(&plain);
+            // Codes between letters must not hide a secret: what has one has no colours.
+            let coloured = self.looks.out && safe == plain;
+            all.push_str(&if coloured { line.styled() } else { safe.into_owned() });
+            all.push('\n');
+        }
+        self.out.write_all(all.as_bytes())?;
+        self.out.flush()
+    }
+
+    /// Writes sentences to standard output, broken at spaces where the window ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Terminal::print`].
+    pub fn print_wrapped(&mut self, texts: &[String]) -> io::Result<()> {
+        let room = self.columns();
+        let fitting = |text: &String| match room {
+            Some(room) => wrap(text, room),
+            None => vec![text.clone()],
+        };
+        let lines: Vec<Line> = texts.iter().flat_map(fitting).map(Line::from).collect();
+        self.print_lines(&lines)
+    }
+
+    /// Writes a line for the person to standard error, as [`Terminal::note`] does: a word for what
+    /// it is, in its tone, and the text, broken at spaces where the window ends.
+    ///
+    /// # Errors
+    ///
+    /// What the handle answers.
+    pub fn tell(&mut self, tone: Tone, label: &str, text: impl Display) -> io::Result<()> {
+        let text = text.to_string();
+        let redacted = self.redactor.redact(&text);
+        let safe = cut_foreign_keys(&redacted);
+        let beside = label.len() + 1;
+        let window = self.columns_of_notes();
+        let pieces: Vec<String> = match window {
+            None => safe.lines().map(str::to_owned).collect(),
+            Some(window) => safe
+                .lines()
+                .flat_map(|line| wrap_words(line, window.saturating_sub(beside)))
+                .collect(),
+        };
+        let label = Line::new().with(tone, label);
+        let label = if self.looks.err { label.styled() } else { label.plain() };
+        let later = window.map_or(0, |_| beside);
+        let mut all = String::new();
+        for (index, piece) in pieces.iter().enumerate() {
+            match index {
+                0 => all.push_str(&format!("{label} {piece}\n")),
+                _ => all.push_str(&format!("{:later$}{piece}\n", "")),
+            }
+        }
+        self.err.write_all(all.as_bytes())?;
+        self.err.flush()
     }
 
     /// Writes a line of data to standard output.
@@ -230,7 +355,8 @@ impl Terminal {
     ///
     /// What the handle answers.
     pub fn hint(&mut self, line: impl Display) -> io::Result<()> {
-        self.note(format_args!("\nhint: {line}"))
+        writeln!(self.err)?;
+        self.tell(Tone::Strong, "hint:", line)
     }
 
     /// Reads a secret that is piped into standard input: all of it, without the white space
@@ -347,6 +473,10 @@ impl Prompt for Terminal {
             (index < items.len()).then_some(index)
         })
     }
+}
+
+fn width(size: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
+    size.map(|(width, _)| usize::from(width.0)).filter(|columns| *columns > 0)
 }
 
 /// What was read, as one trimmed text. Nothing at all is the end of the input; an empty line is

@@ -109,6 +109,17 @@ impl Journal {
         rows.iter().map(read_job).collect()
     }
 
+    /// How many jobs are on their way, and how many starts have no known end.
+    pub async fn unfinished(&self) -> Result<(u64, u64), JournalError> {
+        let (running, unknown): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM jobs WHERE state IN ('starting', 'running', 'finished')), \
+             (SELECT count(*) FROM jobs WHERE state = 'unknown')",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((running.unsigned_abs(), unknown.unsigned_abs()))
+    }
+
     /// Whether a job of ours is this run.
     pub async fn knows_run(&self, inference: &InferenceId) -> Result<bool, JournalError> {
         let known: i64 =

@@ -235,6 +235,18 @@ impl Runs {
         journal.entries(&filter).await.map_err(RunError::journal)
     }
 
+    /// How many jobs are on their way, and how many starts have no known end. None, and no journal
+    /// is made, where there is none.
+    ///
+    /// # Errors
+    /// [`RunError::Journal`] when it can't be read.
+    pub async fn unfinished(&self) -> Result<(u64, u64), RunError> {
+        if !self.has_journal() {
+            return Ok((0, 0));
+        }
+        self.inner.journal().await?.unfinished().await.map_err(RunError::journal)
+    }
+
     /// All purchases from the first to the last of these local days, in groups. Without a first
     /// or last day there is no bound on that side. Makes no journal where there is none.
     ///

@@ -8,6 +8,7 @@ use super::Runs;
 use super::error::RunError;
 use super::work::Stage;
 use crate::journal::{Job, JobId};
+use crate::layer::CreativeUnits;
 
 /// How long a caller wants to wait.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,30 @@ pub struct Progress {
     pub percent: f64,
     /// A few words.
     pub message: String,
+    /// The same for programs.
+    pub step: ProgressStep,
+    /// What the job is expected to cost.
+    pub expected: CreativeUnits,
+    /// How long the run has taken so far; nothing before it began.
+    pub elapsed: Duration,
+    /// How long it still takes if it takes as long as runs like it; `None` when nobody knows, or
+    /// when it takes longer than they did.
+    pub left: Option<Duration>,
+}
+
+/// What a job is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgressStep {
+    /// Its start waits for its turn, at this place; 1 is the next.
+    Queued(u64),
+    /// Its start is being sent, or its run is being looked up for the first time.
+    Starting,
+    /// Layer works on it.
+    Rendering,
+    /// A file is being fetched: this one of so many.
+    Fetching(usize, usize),
+    /// It is over.
+    Over,
 }
 
 /// Takes progress. Must not block.
@@ -90,10 +115,12 @@ impl Runs {
             if matches!(now, Stage::Rendering(_)) {
                 clock.started(Duration::ZERO);
             }
-            let mut told = tell(&now, &clock, percent);
+            let mut told = tell(&now, &clock, job.expected(), percent);
             percent = told.percent;
             if let Stage::Queued | Stage::QueuedElsewhere = now {
-                told.message = self.place_in_queue(job.id()).await;
+                let place = self.place(job.id()).await;
+                told.message = self.queued_at(place);
+                told.step = ProgressStep::Queued(place);
             }
             progress(told);
             let tick = tokio::time::Instant::now() + Duration::from_secs(1);
@@ -125,16 +152,22 @@ impl Runs {
 
     /// Where the start of a job stands in the queue, as a sentence.
     pub(super) async fn place_in_queue(&self, id: &JobId) -> String {
+        self.queued_at(self.place(id).await)
+    }
+
+    async fn place(&self, id: &JobId) -> u64 {
         let ahead = match self.inner.records().await {
             Ok(journal) => journal.ahead_of(id, self.inner.now()).await.unwrap_or(0),
             Err(_) => 0,
         };
+        u64::from(ahead).saturating_add(1)
+    }
+
+    fn queued_at(&self, place: u64) -> String {
         format!(
-            "It waits for its turn, place {} in the queue: Layer takes {} starts a minute, {} of \
-             them videos. It was not sent yet and leaves by itself.",
-            ahead.saturating_add(1),
-            self.inner.settings.pace.starts,
-            self.inner.settings.pace.videos,
+            "It waits for its turn, place {place} in the queue: Layer takes {} starts a minute, {} \
+             of them videos. It was not sent yet and leaves by itself.",
+            self.inner.settings.pace.starts, self.inner.settings.pace.videos,
         )
     }
 
@@ -185,6 +218,11 @@ impl RunClock {
         }
     }
 
+    /// How long it still takes, if it takes as long as usual.
+    fn left(&self) -> Option<Duration> {
+        self.usual?.checked_sub(self.elapsed()).filter(|left| !left.is_zero())
+    }
+
     /// How much of it is done, from 0 to 1, without reaching it: nobody knows how long this one
     /// takes.
     fn share(&self) -> f64 {
@@ -198,17 +236,24 @@ impl RunClock {
 }
 
 /// How it goes, in a number that only rises.
-fn tell(stage: &Stage, clock: &RunClock, so_far: f64) -> Progress {
-    let (percent, message) = match stage {
-        Stage::Queued | Stage::QueuedElsewhere => (0.5, "waiting for its turn".to_owned()),
-        Stage::Starting => (1.0, "starting".to_owned()),
+fn tell(stage: &Stage, clock: &RunClock, expected: CreativeUnits, so_far: f64) -> Progress {
+    let (percent, step, message) = match stage {
+        Stage::Queued | Stage::QueuedElsewhere => {
+            (0.5, ProgressStep::Queued(1), "waiting for its turn".to_owned())
+        }
+        Stage::Starting => (1.0, ProgressStep::Starting, "starting".to_owned()),
         Stage::Rendering(look) => {
             let steps = look.steps.as_ref().map(|steps| format!(", {steps}")).unwrap_or_default();
             let message = format!("rendering at Layer, {}{steps}", clock.in_words());
-            (2.0 + 88.0 * clock.share(), message)
+            (2.0 + 88.0 * clock.share(), ProgressStep::Rendering, message)
         }
-        Stage::Fetching(this, total) => (92.0, format!("fetching file {this} of {total}")),
-        Stage::Over(_) => (100.0, "done".to_owned()),
+        Stage::Fetching(this, total) => {
+            let step = ProgressStep::Fetching(*this, *total);
+            (92.0, step, format!("fetching file {this} of {total}"))
+        }
+        Stage::Over(_) => (100.0, ProgressStep::Over, "done".to_owned()),
     };
-    Progress { percent: percent.max(so_far + 0.01), message }
+    let left = clock.left().filter(|_| step == ProgressStep::Rendering);
+    let percent = percent.max(so_far + 0.01);
+    Progress { percent, message, step, expected, elapsed: clock.elapsed(), left }
 }

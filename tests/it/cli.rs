@@ -264,6 +264,8 @@ fn the_help_is_as_it_was_reviewed() {
         ("help_call", &["call", "--help"]),
         ("help_tools", &["tools", "--help"]),
         ("help_jobs", &["jobs", "--help"]),
+        ("help_assets", &["assets", "--help"]),
+        ("help_status", &["status", "--help"]),
         ("help_spend", &["spend", "--help"]),
         ("help_connect", &["connect", "--help"]),
         ("help_setup", &["setup", "--help"]),

@@ -161,7 +161,7 @@ fn setup_refuses_what_is_unsafe_or_wrong_and_stores_nothing() {
         2,
         "password",
     );
-    failed(&env.run_with_input(&named, ""), 3, "no token was given");
+    failed(&env.run_with_input(&named, ""), 3, "No token was given");
     failed(
         &env.run_with_input(&named, "sk-ant-abcdefghijklmnopqrstuvwxyz123456"),
         3,

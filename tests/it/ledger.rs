@@ -165,7 +165,6 @@ fn jobs_are_listed_from_the_newest_with_their_files() {
         [(lines[0], &second, "a silver spoon"), (lines[2], &first, "a copper kettle")]
     {
         assert!(line.contains(job.id()) && line.ends_with(prompt), "{text}");
-        assert!(line.chars().count() <= 120, "{text}");
     }
     assert_eq!(lines[0].find("a silver"), lines[2].find("a copper"), "{text}");
     // People know a model by its name.
@@ -205,7 +204,8 @@ fn what_others_wrote_is_shown_without_its_tricks() {
     assert_eq!(lines.len(), 3, "{text}");
     assert!(lines[0].ends_with("a red kingdom"), "{text}");
     assert!(lines[0].contains("queued") && lines[0].contains("  ~1  "), "{text}");
-    assert!(lines[1].ends_with('…') && lines[1].chars().count() == 120, "{text}");
+    // In a pipe nothing is cut but what nobody reads.
+    assert!(lines[1].trim_end().ends_with("very very"), "{text}");
     assert!(lines[2].contains("2 unfinished") && lines[2].contains("--collect"), "{text}");
     let listed = jobs(&env, &["--status", "running"]);
     assert_eq!(listed[0]["prompt"], "a red kingdom");
@@ -250,7 +250,7 @@ fn to_collect_without_a_token_is_an_error_that_says_so() {
     write(&env, &[(entry(&env, "flux", "a moth", "1"), at, JobState::Unknown, None)]);
     env.unset("LAYER_API_TOKEN");
     let refused = env.run(&["jobs", "--collect", "--json"]);
-    assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""), "{refused:#?}");
+    assert_eq!(refused.setup_error("credentials_missing").0["money"], "not_charged");
     assert!(refused.stderr.contains("layer-mcp setup"), "{refused:#?}");
     // To look needs none.
     assert_eq!(jobs(&env, &[]).len(), 1);
@@ -471,7 +471,11 @@ fn a_damaged_journal_is_an_error_and_no_empty_list() {
     fs::write(env.home().join("journal.db"), "no database at all, and long enough").unwrap();
     for command in [&["jobs", "--json"][..], &["jobs"], &["spend", "--json", "--offline"]] {
         let outcome = env.run(command);
-        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome:#?}");
+        if command.contains(&"--json") {
+            let _ = outcome.error("journal");
+        } else {
+            assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome:#?}");
+        }
         assert!(outcome.stderr.starts_with("error: "), "{outcome:#?}");
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod arguments;
+mod assets;
 mod audit;
 mod canary;
 mod cli;
@@ -21,6 +22,8 @@ mod credentials;
 mod doctor;
 mod downloads;
 mod edits;
+#[cfg(unix)]
+mod examples;
 mod faults;
 mod files;
 mod ledger;
@@ -29,6 +32,8 @@ mod library;
 mod life;
 mod money;
 mod packages;
+#[cfg(target_os = "linux")]
+mod people;
 mod profiles;
 mod projects;
 mod prompts;

@@ -126,7 +126,7 @@ fn a_rotation_keeps_the_old_token_until_the_new_one_is_known_to_work() {
     refused(&env.run_with_input(&rotate, WRONG_TOKEN), 3, "does not accept");
     refused(&env.run_with_input(&rotate, env.sandbox().token()), 3, "stored already");
     refused(&env.run_with_input(&rotate, "lp_live_0123456789.0123456789abcdef"), 3, "no Layer.ai");
-    refused(&env.run_with_input(&rotate, ""), 3, "no token was given");
+    refused(&env.run_with_input(&rotate, ""), 3, "No token was given");
     assert_eq!(status(&env), before);
     let _ = env.call("get_workspace_info", &json!({})).done();
 
@@ -201,7 +201,7 @@ fn of_two_changes_at_the_same_moment_none_is_lost() {
 #[test]
 fn what_is_removed_is_gone_and_asked_about_first() {
     let env = TestEnv::with_store();
-    refused(&env.run(&["credentials", "remove"]), 3, "nothing was erased");
+    refused(&env.run(&["credentials", "remove"]), 3, "Nothing was erased");
     let _ = env.call("get_workspace_info", &json!({})).done();
     let done = env.run(&["credentials", "remove", "--yes"]);
     assert_eq!(done.code, Some(0), "{done:#?}");

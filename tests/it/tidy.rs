@@ -307,6 +307,62 @@ fn the_readme_lists_the_tools() {
 }
 
 #[test]
+fn the_readmes_greeting_is_the_programs() {
+    let place = Place::new();
+    let ran = place.run(&["--sandbox", "status"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let shown = ran.stdout.replace(place.output().to_str().unwrap(), "/home/you/game");
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let told = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+    assert_eq!(told, Some(shown.as_str()));
+}
+
+#[test]
+fn the_readmes_picture_is_the_sandboxes() {
+    let place = Place::new();
+    let request = serde_json::json!({
+        "prompt": "a pixel-art knight with a red cape", "width": 512, "height": 512, "seed": 7,
+    });
+    let job = place.call("create_asset", &request).document(0);
+    let made = std::fs::read(job["files"][0]["path"].as_str().unwrap()).unwrap();
+    let shown = std::fs::read(root().join("examples/knight.png")).unwrap();
+    assert!(made == shown, "examples/knight.png is another picture");
+}
+
+/// The last column of the table of tools says what each may cost, and the hints that clients are
+/// given say the same.
+#[test]
+fn the_readme_says_which_tools_spend() {
+    let listed = Place::new().run(&["--toolsets", "all", "tools", "--json"]).document(0);
+    let spends = |name: &str| {
+        let tool = listed.as_array().unwrap().iter().find(|tool| tool["name"] == name).unwrap();
+        let hints = &tool["annotations"];
+        let takes_a_quote = !tool["inputSchema"]["properties"]["quote_id"].is_null();
+        (hints["readOnlyHint"] == true, takes_a_quote)
+    };
+    let rows: Vec<Vec<String>> = chapter("## Tools")
+        .iter()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect();
+    assert!(rows.len() > 15, "{rows:?}");
+    for row in rows {
+        let name = row[1].trim_matches('`');
+        let (reads, takes_a_quote) = spends(name);
+        let said = row[3].as_str();
+        match said {
+            // What can be bought can be bought with a quote, and changes something.
+            "yes" => assert!(takes_a_quote && !reads, "{name}"),
+            "lets one" => assert!(takes_a_quote && !reads && name == "confirm_spend", "{name}"),
+            "no price known" => assert!(!reads, "{name}"),
+            "no" => assert!(!takes_a_quote, "{name}"),
+            _ => panic!("{name}: what does `{said}` mean?"),
+        }
+        assert!(!reads || said == "no", "{name} only reads");
+    }
+}
+
+#[test]
 fn the_readme_lists_the_error_codes() {
     let codes = error_codes();
     for known in ["credentials_missing", "start_unanswered", "store_locked", "path_refused"] {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::support::{TestEnv, files_below, for_each};
 
@@ -26,7 +26,7 @@ const NEW_PASSWORD: &str = "A new password";
 const AGAIN: &str = "Once more";
 
 /// The program on a pseudo-terminal, and the person in front of it.
-struct Person {
+pub(crate) struct Person {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<String>>,
@@ -36,7 +36,15 @@ struct Person {
 
 impl Person {
     fn runs(env: &TestEnv, arguments: &[&str]) -> Self {
+        Self::runs_in(env, arguments, 0)
+    }
+
+    /// The same in a window of so many columns; 0 is one that does not tell.
+    pub(crate) fn runs_in(env: &TestEnv, arguments: &[&str], columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let rows = if columns == 0 { 0 } else { 50 };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
@@ -69,7 +77,7 @@ impl Person {
     }
 
     /// Waits until this is asked, after everything that was waited for before.
-    fn waits_for(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn waits_for(&mut self, text: &str) -> &mut Self {
         let began = Instant::now();
         loop {
             let screen = self.screen();
@@ -103,7 +111,7 @@ impl Person {
     }
 
     /// The exit code and all that was shown.
-    fn sees_the_end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn sees_the_end(mut self) -> (Option<i32>, String) {
         let began = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -8,7 +8,7 @@ use url::Url;
 use super::Check;
 use crate::config::{Config, names};
 use crate::connect::entry::{is_ours, program_of};
-use crate::connect::{Places, entries};
+use crate::connect::{Places, Site, entries};
 use crate::credentials::CredentialStore;
 use crate::layer::ProxyChoice;
 
@@ -129,11 +129,8 @@ const CLIENT_FILE_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) fn clients(places: &Places) -> Check {
     const NAME: &str = "clients";
     let (mut open, mut gone, mut connected) = (Vec::new(), Vec::new(), Vec::new());
-    for site in places.sites() {
+    for (site, bytes) in files(places) {
         let path = &site.file;
-        let small = fs::metadata(path)
-            .is_ok_and(|facts| facts.is_file() && facts.len() <= CLIENT_FILE_BYTES);
-        let Some(bytes) = small.then(|| fs::read(path).ok()).flatten() else { continue };
         if has_token(&bytes) {
             open.push(format!("`{}`", path.display()));
         }
@@ -169,6 +166,44 @@ pub(super) fn clients(places: &Places) -> Check {
     Check::ok(NAME, format!("{here}; no token in their configuration files"))
 }
 
+/// Clients whose configuration has an entry of this program's.
+pub(super) fn connected(places: &Places) -> Vec<&'static str> {
+    let mut connected = Vec::new();
+    for (site, bytes) in files(places) {
+        let entries = str::from_utf8(&bytes).ok().and_then(|text| entries(&site, text).ok());
+        let ours = entries.iter().flatten().any(is_ours);
+        if ours && !connected.contains(&site.client.title()) {
+            connected.push(site.client.title());
+        }
+    }
+    connected
+}
+
+/// The clients' files that are there and of a sensible size, with what is in them.
+fn files(places: &Places) -> Vec<(Site, Vec<u8>)> {
+    let small = |site: &Site| {
+        fs::metadata(&site.file)
+            .is_ok_and(|facts| facts.is_file() && facts.len() <= CLIENT_FILE_BYTES)
+    };
+    let sites = places.sites().into_iter().filter(small);
+    sites.filter_map(|site| fs::read(&site.file).ok().map(|bytes| (site, bytes))).collect()
+}
+
+/// Whose file it is.
+fn client_of(file: &str) -> &'static str {
+    let known = [
+        (".claude.json", "Claude Code"),
+        ("Claude/", "Claude Desktop"),
+        (".cursor/", "Cursor"),
+        ("windsurf", "Windsurf"),
+        ("zed/", "Zed"),
+        (".codex/", "Codex"),
+        (".gemini/", "Gemini CLI"),
+        ("Code/", "VS Code"),
+    ];
+    known.iter().find(|(part, _)| file.contains(part)).map_or("a client", |(_, name)| name)
+}
+
 /// Whether there is `pat_` with 28 or more letters, digits or underscores after it.
 fn has_token(bytes: &[u8]) -> bool {
     bytes.windows(32).any(|window| {
@@ -191,6 +226,21 @@ mod tests {
         assert!(has_token(token.as_bytes()));
         for text in ["", "pat_", "pat_your_token_here", "\"pat_${LAYER_API_TOKEN_OF_THIS_USER}\""] {
             assert!(!has_token(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn clients_that_start_this_program_are_known() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(connected(home.path()).is_empty());
+        let here = home.path().join(".cursor/mcp.json");
+        fs::create_dir_all(here.parent().unwrap()).unwrap();
+        fs::write(&here, r#"{"mcpServers": {"other": {"command": "/bin/other"}}}"#).unwrap();
+        assert!(connected(home.path()).is_empty());
+        fs::write(&here, r#"{"mcpServers": {"layer": {"command": "/bin/layer-mcp"}}}"#).unwrap();
+        assert_eq!(connected(home.path()), ["Cursor"]);
+        for file in CLIENT_FILES {
+            assert_ne!(client_of(file), "a client", "{file}");
         }
     }
 
