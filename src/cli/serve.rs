@@ -25,7 +25,8 @@ pub(super) async fn serve(process: Process) -> ExitCode {
         tracing::warn!("`{}`: {}", problem.setting, problem.message);
     }
     let runs = super::runs(&process);
-    let tools = Tools::new(runs.clone(), &super::tools::offered(&process), process.redactor.clone());
+    let tools =
+        Tools::new(runs.clone(), &super::tools::offered(&process), process.redactor.clone());
     let settings = ServerSettings { max_wait: config.max_wait, pictures: config.pictures };
     let server = Server::new(Arc::new(tools), settings);
     let shutdown = CancellationToken::new();

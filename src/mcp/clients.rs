@@ -278,6 +278,7 @@ pub const PROFILES: [ClientProfile; 12] = [
         reasons: &[
             reason("picture", Evidence::Documented, "shown to model and user, up to 1 MB"),
             reason("forms", Evidence::Documented, "it declares none"),
+            reason("dialect", Evidence::Documented, "passes schemas on as they are"),
             reason(
                 "wait",
                 Evidence::Documented,
@@ -352,6 +353,7 @@ pub const PROFILES: [ClientProfile; 12] = [
             reason("picture", Evidence::Measured, "shows answers as they come"),
             reason("picture_beside_data", Evidence::Measured, "shows answers as they come"),
             reason("wait", Evidence::Measured, "gives up after 60 seconds"),
+            reason("dialect", Evidence::Measured, "shows schemas as they come"),
         ],
         ..CAREFUL
     },

@@ -446,7 +446,7 @@ fn all_clients_are_listed_with_what_comes_next() {
     }
     assert_eq!(listed["next_step"], "`layer-mcp connect cursor`");
     let shown = connect(&place, &[]).stdout;
-    for words in ["not found here", "`npx`", "is gone", "VS Code, project", "Next: "] {
+    for words in ["not found here", "`npx`", "is gone", "VS Code, project", "next: "] {
         assert!(shown.contains(words), "`{words}`: {shown}");
     }
 }

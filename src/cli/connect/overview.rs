@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::super::table::{columns, left};
+use super::super::table::{Fit, Row, Table};
 use super::super::terminal::Terminal;
+use super::super::theme::{Line, Tone};
 use super::{file, state};
 use crate::connect::entry::in_words;
 use crate::connect::{Places, Scope, Site, find};
 
-struct Line {
+struct Seen {
     site: Site,
     installed: bool,
     state: &'static str,
@@ -25,7 +26,7 @@ pub(super) fn show(
     terminal: &mut Terminal,
 ) -> ExitCode {
     let sites = places.sites().into_iter();
-    let lines: Vec<Line> = sites
+    let lines: Vec<Seen> = sites
         // Files of the project that are not there would only make the list longer.
         .filter(|site| site.scope == Scope::User || site.file.exists())
         .map(|site| look_at(places, site, name))
@@ -55,41 +56,40 @@ pub(super) fn show(
                 })
             })
             .collect();
-        terminal.print(json!({ "clients": clients, "next_step": next_step }))
+        terminal.print_json(&json!({ "clients": clients, "next_step": next_step }))
     } else {
-        let rows: Vec<[String; 4]> = lines
-            .iter()
-            .map(|line| {
-                let about = match line.state {
-                    "connected" => "connected".to_owned(),
-                    "not_connected" if line.installed => "not connected".to_owned(),
-                    "not_connected" => "not found here".to_owned(),
-                    _ => line.about.clone(),
-                };
-                let client = line.site.client;
-                let title = match line.site.scope {
-                    Scope::User => client.title().to_owned(),
-                    _ => format!("{}, project", client.title()),
-                };
-                [title, client.name().to_owned(), about, line.site.file.display().to_string()]
-            })
-            .collect();
-        let width = |at: usize| {
-            rows.iter().filter_map(|row| row.get(at)).map(|it| columns(it)).max().unwrap_or(0)
-        };
-        let widths = [width(0), width(1), width(2)];
-        let row = |row: &[String; 4]| {
-            let [title, client, about, file] = row;
-            let [a, b, c] = widths;
-            format!("{}  {}  {}  {file}", left(title, a), left(client, b), left(about, c))
-        };
-        let table: Vec<String> = rows.iter().map(row).collect();
-        terminal.print(format!("{}\n\nNext: {next_step}", table.join("\n")))
+        let fits = [Fit::Whole, Fit::Whole, Fit::Cut(20), Fit::CutFront(20)];
+        let mut table = Table::new(fits);
+        for line in &lines {
+            let (tone, about) = match line.state {
+                "connected" => (Tone::Good, "connected".to_owned()),
+                "not_connected" if line.installed => (Tone::Plain, "not connected".to_owned()),
+                "not_connected" => (Tone::Dim, "not found here".to_owned()),
+                _ => (Tone::Warning, line.about.clone()),
+            };
+            let client = line.site.client;
+            let title = match line.site.scope {
+                Scope::User => client.title().to_owned(),
+                _ => format!("{}, project", client.title()),
+            };
+            table.push(Row::new([
+                (Tone::Plain, title),
+                (Tone::Strong, client.name().to_owned()),
+                (tone, about),
+                (Tone::Plain, line.site.file.display().to_string()),
+            ]));
+        }
+        let mut shown = table.lines(terminal.columns());
+        shown.push(Line::new());
+        shown.push(
+            Line::new().with(Tone::Strong, "next:").with(Tone::Plain, format!(" {next_step}")),
+        );
+        terminal.print_lines(&shown)
     };
     if shown.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn look_at(places: &Places, site: Site, name: &str) -> Line {
+fn look_at(places: &Places, site: Site, name: &str) -> Seen {
     let installed = places.trace(site.client).exists();
     let read = file::read(&site.file).map_err(|error| error.to_string()).and_then(|present| {
         let Some(present) = present else { return Ok(None) };
@@ -108,5 +108,5 @@ fn look_at(places: &Places, site: Site, name: &str) -> Line {
             (state, about)
         }
     };
-    Line { site, installed, state, about }
+    Seen { site, installed, state, about }
 }

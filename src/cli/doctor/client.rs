@@ -166,7 +166,8 @@ async fn tried(
     let scratch = Scratch::new().map_err(|error| format!("no folder for the trial: {error}"))?;
     let trial = trial(process, &scratch.0);
     let runs = crate::cli::runs(&trial);
-    let tools = Tools::new(runs.clone(), &crate::cli::tools::offered(&trial), trial.redactor.clone());
+    let tools =
+        Tools::new(runs.clone(), &crate::cli::tools::offered(&trial), trial.redactor.clone());
     let settings =
         ServerSettings { max_wait: process.config.max_wait, pictures: process.config.pictures };
     let server = Server::new(Arc::new(tools), settings);
