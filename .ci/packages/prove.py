@@ -197,5 +197,9 @@ def main():
 
 try:
     main()
-except Wrong as wrong:
+except* Wrong as wrongs:
+    # The client's tasks wrap it.
+    wrong = wrongs
+    while isinstance(wrong, BaseExceptionGroup):
+        wrong = wrong.exceptions[0]
     sys.exit(f"prove.py: {wrong}")
