@@ -26,6 +26,8 @@ mod ledger;
 mod library;
 #[cfg(target_os = "linux")]
 mod life;
+#[cfg(unix)]
+mod loss;
 mod money;
 mod projects;
 mod queue;
