@@ -30,6 +30,8 @@ mod ledger;
 mod library;
 #[cfg(target_os = "linux")]
 mod life;
+#[cfg(unix)]
+mod loss;
 mod money;
 mod packages;
 #[cfg(target_os = "linux")]
