@@ -19,6 +19,9 @@ pub struct Rehearsal {
     pub answers: Vec<Value>,
 }
 
+/// A call to make: the tool's name, and what makes its arguments of the answers before it.
+pub type RehearsedCall<'a> = (&'a str, fn(&[Value]) -> Value);
+
 /// The session did not go as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearsalError {
@@ -40,15 +43,14 @@ const BUFFER: usize = 64 * 1024;
 /// The revision that most clients speak.
 const REVISION: &str = "2025-11-25";
 
-/// Lists the tools and makes the calls, each a tool's name and what makes its arguments of the
-/// answers before it, as a client of this name and version.
+/// Lists the tools and makes the calls as a client of this name and version.
 ///
 /// # Errors
 /// [`RehearsalError`].
 pub async fn rehearse(
     server: Server,
     client: (&str, &str),
-    calls: &[(&str, fn(&[Value]) -> Value)],
+    calls: &[RehearsedCall<'_>],
 ) -> Result<Rehearsal, RehearsalError> {
     let (ours, theirs) = tokio::io::duplex(BUFFER);
     let (input, output) = tokio::io::split(theirs);
@@ -73,7 +75,7 @@ impl Session {
     async fn run(
         &mut self,
         (name, version): (&str, &str),
-        calls: &[(&str, fn(&[Value]) -> Value)],
+        calls: &[RehearsedCall<'_>],
     ) -> Result<Rehearsal, RehearsalError> {
         let hello = json!({
             "protocolVersion": REVISION,

@@ -323,7 +323,9 @@ async fn ledger(tools: &Tools) -> Result<Value, ErrorReport> {
     };
     let row = |key: &str, of: &Sums| {
         let mut row = sums(of);
-        row["name"] = clean_line(key, 200).into();
+        if let Some(fields) = row.as_object_mut() {
+            fields.insert("name".to_owned(), clean_line(key, 200).into());
+        }
         row
     };
     let stand = |stand: Option<crate::runs::BudgetStand>| {

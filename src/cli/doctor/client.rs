@@ -13,7 +13,7 @@ use crate::cli::Process;
 use crate::cli::terminal::Terminal;
 use crate::config::{Config, Flags, Surroundings};
 use crate::mcp::clients::{ClientProfile, Dialect, PROFILES, Reason};
-use crate::mcp::rehearsal::{Rehearsal, rehearse};
+use crate::mcp::rehearsal::{Rehearsal, RehearsedCall, rehearse};
 use crate::mcp::{Server, ServerSettings, Tools};
 use crate::redact::clean_line;
 
@@ -171,7 +171,7 @@ async fn tried(
     let settings =
         ServerSettings { max_wait: process.config.max_wait, pictures: process.config.pictures };
     let server = Server::new(Arc::new(tools), settings);
-    let calls: [(&str, fn(&[Value]) -> Value); 2] = [
+    let calls: [RehearsedCall<'_>; 2] = [
         (
             "create_asset",
             |_| json!({ "prompt": "a test picture", "width": 640, "height": 480, "save_to": "test.png" }),

@@ -189,21 +189,6 @@ fn files(places: &Places) -> Vec<(Site, Vec<u8>)> {
     sites.filter_map(|site| fs::read(&site.file).ok().map(|bytes| (site, bytes))).collect()
 }
 
-/// Whose file it is.
-fn client_of(file: &str) -> &'static str {
-    let known = [
-        (".claude.json", "Claude Code"),
-        ("Claude/", "Claude Desktop"),
-        (".cursor/", "Cursor"),
-        ("windsurf", "Windsurf"),
-        ("zed/", "Zed"),
-        (".codex/", "Codex"),
-        (".gemini/", "Gemini CLI"),
-        ("Code/", "VS Code"),
-    ];
-    known.iter().find(|(part, _)| file.contains(part)).map_or("a client", |(_, name)| name)
-}
-
 /// Whether there is `pat_` with 28 or more letters, digits or underscores after it.
 fn has_token(bytes: &[u8]) -> bool {
     bytes.windows(32).any(|window| {
