@@ -291,12 +291,12 @@ impl Life<'_> {
         if !yes {
             if !terminal.can_ask() {
                 let (message, hint) = ("nothing was erased", "`--yes` erases the token");
-                return Err(SetupError::setup("unanswered", message, hint));
+                return Err(SetupError::unanswered(message, hint));
             }
             let question = format!("Erase the token stored in {}?", self.store.folder().display());
             if !terminal.confirm(&question, false)? {
                 let (message, hint) = ("nothing was erased", "the token stays in use");
-                return Err(SetupError::setup("unanswered", message, hint));
+                return Err(SetupError::unanswered(message, hint));
             }
         }
         // So that the trail's last word on this key is under its seal.

@@ -98,6 +98,7 @@ fn in_words(progress: &Progress, room: usize) -> String {
     let elapsed = progress.elapsed.as_secs();
     let time = match progress.left {
         _ if elapsed == 0 && progress.left.is_none() => String::new(),
+        Some(left) if elapsed == 0 => format!("about {} left", clock(left.as_secs().max(1))),
         Some(left) => format!("{}, about {} left", clock(elapsed), clock(left.as_secs().max(1))),
         None => clock(elapsed),
     };

@@ -134,6 +134,11 @@ impl SetupError {
         Self::Setup { code, message: message.into(), hint: hint.into() }
     }
 
+    /// Something was asked and got no answer, or a no.
+    pub(super) fn unanswered(message: &str, hint: &str) -> Self {
+        Self::Setup { code: "unanswered", message: message.to_owned(), hint: hint.to_owned() }
+    }
+
     /// The store could not be opened or written.
     pub(super) fn store(message: impl Into<String>, error: &StoreError) -> Self {
         Self::setup(error.code(), message, error.next_step())
@@ -311,13 +316,13 @@ impl Setup<'_> {
         }
         if !terminal.can_ask() {
             let (message, hint) = ("a token is stored already", "`--yes` replaces it");
-            return Err(SetupError::setup("unanswered", message, hint));
+            return Err(SetupError::unanswered(message, hint));
         }
         if terminal.confirm("A token is stored already. Replace it?", false)? {
             Ok(())
         } else {
             let (message, hint) = ("nothing was changed", "the stored token stays in use");
-            Err(SetupError::setup("unanswered", message, hint))
+            Err(SetupError::unanswered(message, hint))
         }
     }
 

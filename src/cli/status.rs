@@ -131,7 +131,14 @@ impl State<'_> {
         let mut rows = Vec::new();
         let (tone, said) = match &self.token {
             Token::Sandbox => (Tone::Good, "the sandbox needs none".to_owned()),
-            Token::Stored(Some(source)) => (Tone::Good, format!("stored, unlocked by {source}")),
+            Token::Stored(Some(source)) => {
+                let by = match source {
+                    UnlockSource::Device => "the device key",
+                    UnlockSource::Password => "a password",
+                    UnlockSource::Keyring => "the system's keyring",
+                };
+                (Tone::Good, format!("stored, unlocked by {by}"))
+            }
             Token::Stored(None) => (
                 Tone::Warning,
                 "stored, and its files can't be read: `layer-mcp doctor` tells more".to_owned(),

@@ -186,8 +186,8 @@ impl Table {
     pub(super) fn lines(&self, room: Option<usize>) -> Vec<Line> {
         let natural = self.natural();
         match room.map(|room| self.shrunk(&natural, room)) {
-            None => self.in_columns(&natural, None),
-            Some(Some(widths)) => self.in_columns(&widths, room),
+            None => self.in_columns(&natural),
+            Some(Some(widths)) => self.in_columns(&widths),
             Some(None) => self.in_paragraphs(room.unwrap_or(usize::MAX).max(1)),
         }
     }
@@ -218,7 +218,7 @@ impl Table {
         }
     }
 
-    fn in_columns(&self, widths: &[usize], room: Option<usize>) -> Vec<Line> {
+    fn in_columns(&self, widths: &[usize]) -> Vec<Line> {
         let mut lines = Vec::new();
         if let Some(names) = &self.names {
             let cells = names.iter().map(|name| (Tone::Strong, (*name).to_owned()));
@@ -226,7 +226,7 @@ impl Table {
         }
         for row in &self.rows {
             lines.extend(self.row(row, widths));
-            lines.extend(below(row, room));
+            lines.extend(below(row));
         }
         lines
     }
@@ -294,22 +294,15 @@ impl Table {
                 line = Line::from(indent).with(*tone, last);
             }
             lines.push(line);
-            lines.extend(below(row, Some(room)));
+            lines.extend(below(row));
         }
         lines
     }
 }
 
-/// The lines that belong to a row. Paths in them are to be copied, so words are never broken.
-fn below(row: &Row, room: Option<usize>) -> Vec<Line> {
-    let mut lines = Vec::new();
-    for (tone, text) in &row.below {
-        let most = room.map_or(usize::MAX, |room| room.saturating_sub(INDENT.len()));
-        let whole = !text.contains(' ') || columns(text) <= most;
-        let pieces = if whole { vec![text.clone()] } else { wrap(text, most) };
-        lines.extend(pieces.into_iter().map(|text| Line::from(INDENT).with(*tone, text)));
-    }
-    lines
+/// The lines that belong to a row, whole in any window: paths in them are to be copied.
+fn below(row: &Row) -> impl Iterator<Item = Line> {
+    row.below.iter().map(|(tone, text)| Line::from(INDENT).with(*tone, text))
 }
 
 #[cfg(test)]
@@ -348,7 +341,7 @@ mod tests {
         assert_eq!(wrap("`layer-mcp jobs --collect`", 10), ["`layer-mcp", "jobs", "--collect`"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap_words("see abcdefgh now", 5), ["see", "abcdefgh", "now"]);
-        assert_eq!(wrap("a ` b", 3), ["a `", "b"]);
+        assert_eq!(wrap("a ` b", 3), ["a", "` b"]);
         assert_eq!(wrap("", 3), [""]);
         assert_eq!(wrap("騎士の剣", 4), ["騎士", "の剣"]);
     }
@@ -372,8 +365,7 @@ mod tests {
             plain(&table.lines(Some(25))),
             [
                 "2026-01-01  2.5  a pixel…",
-                "    /out/a very long",
-                "    folder/knight.png",
+                "    /out/a very long folder/knight.png",
                 "2026-01-02   12  a cup",
             ]
         );
@@ -383,8 +375,7 @@ mod tests {
                 "2026-01-01  2.5",
                 "    a pixel-art",
                 "    knight",
-                "    /out/a very long",
-                "    folder/knight.png",
+                "    /out/a very long folder/knight.png",
                 "2026-01-02  12",
                 "    a cup",
             ]
