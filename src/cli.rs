@@ -158,6 +158,7 @@ enum Command {
     #[command(after_help = examples::SPEND)]
     Spend(spend::SpendArguments),
     /// Write this server into a client's configuration, or take it out again
+    #[command(after_help = examples::CONNECT)]
     Connect(connect::ConnectArguments),
     /// Store your Layer.ai token, encrypted
     #[command(after_help = examples::SETUP)]
@@ -191,8 +192,10 @@ enum Command {
         json: bool,
     },
     /// Print a script that makes a shell complete commands, flags and names of tools
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(manual::CompletionsArguments),
     /// Print the manual page, or write one for every command
+    #[command(after_help = examples::MAN)]
     Man(manual::ManArguments),
 }
 

@@ -28,7 +28,6 @@ const NAME: &str = "layer";
 const LONGEST_NAME: usize = 32;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 pub(super) struct ConnectArguments {
     /// claude-desktop, claude-code, cursor, vscode, windsurf, zed, codex or gemini-cli; without
     /// one, all are listed with their files
@@ -55,20 +54,6 @@ pub(super) struct ConnectArguments {
     #[arg(long)]
     json: bool,
 }
-
-const EXAMPLES: &str = "\
-The options for the server (--sandbox, --output-dir, --toolsets, --read-only, --profile, --home,
---budget-..., --confirm-above) are written into the entry. What the file held before is kept
-beside it.
-
-Examples:
-  layer-mcp connect                                          which clients are here, and connected
-  layer-mcp connect cursor --output-dir ~/game
-  layer-mcp --sandbox connect claude-code --project
-  layer-mcp connect codex --print
-  layer-mcp connect cursor --remove
-
-Exit codes: 0 done, or nothing to do, 1 the file was left alone, 2 wrong usage.";
 
 fn parse_name(name: &str) -> Result<String, String> {
     let good = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'_');

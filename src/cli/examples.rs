@@ -110,3 +110,36 @@ Examples:
   layer-mcp sandbox --list-faults
 
 It prints one line of JSON, and runs until SIGINT or SIGTERM.";
+
+pub(super) const CONNECT: &str = "\
+Examples:
+  layer-mcp connect    # which clients are here, and connected
+  layer-mcp connect cursor --output-dir ~/game
+  layer-mcp --sandbox connect claude-code --project
+  layer-mcp connect codex --print
+  layer-mcp connect cursor --remove
+
+The options for the server (--sandbox, --output-dir, --toolsets, --read-only, --profile, --home,
+--budget-..., --confirm-above) are written into the entry. What the file held before is kept
+beside it.
+
+Exit codes: 0 done, or nothing to do, 1 the file was left alone, 2 wrong usage.";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  layer-mcp completions bash
+  layer-mcp completions fish > layer-mcp.fish
+
+Where they belong:
+  bash        ~/.local/share/bash-completion/completions/layer-mcp
+  zsh         _layer-mcp in a folder of your fpath
+  fish        ~/.config/fish/completions/layer-mcp.fish
+  powershell  layer-mcp completions powershell | Out-String | Invoke-Expression
+  elvish      eval (layer-mcp completions elvish | slurp)";
+
+pub(super) const MAN: &str = "\
+Examples:
+  layer-mcp man > layer-mcp.1
+  layer-mcp man --out ~/.local/share/man/man1    # a page for every command
+
+`layer-mcp man | man -l -` reads it at once.";

@@ -19,13 +19,6 @@ const NAME: &str = "layer-mcp";
 
 /// `layer-mcp completions`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Where they belong:
-  bash        layer-mcp completions bash > ~/.local/share/bash-completion/completions/layer-mcp
-  zsh         layer-mcp completions zsh > DIR/_layer-mcp, for a DIR of your fpath
-  fish        layer-mcp completions fish > ~/.config/fish/completions/layer-mcp.fish
-  powershell  layer-mcp completions powershell | Out-String | Invoke-Expression
-  elvish      eval (layer-mcp completions elvish | slurp)")]
 pub(super) struct CompletionsArguments {
     /// The shell that is to complete
     shell: Shell,
@@ -33,10 +26,6 @@ pub(super) struct CompletionsArguments {
 
 /// `layer-mcp man`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  layer-mcp man | man -l -                          read it at once
-  layer-mcp man --out ~/.local/share/man/man1       a page for every command")]
 pub(super) struct ManArguments {
     /// Write a page for every command into this folder, which is made; replaces older pages
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
