@@ -135,7 +135,7 @@ class Codex:
     version = CODEX
     dialect = Code
     # As text and as structured content: a script's author has the whole result.
-    shows_data = 2
+    shows_data = 1
     marks_errors = False
     shows_instructions = False
     asks_before_confirm_spend = False
