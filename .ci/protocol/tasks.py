@@ -98,6 +98,7 @@ def legacy(world):
 def inspector(world, home, era):
     """The Inspector declares tasks in each era, and waits for one by itself."""
     server = world.server()
+    (world.home / "asked").unlink(missing_ok=True)
     server = {"command": "sh", "args": ["-c", LISTEN, *server["args"][2:]], "env": server["env"]}
     mcpdo = Mcpdo(era, home)
     try:

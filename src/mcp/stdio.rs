@@ -248,6 +248,12 @@ where
                         tracing::debug!(%error, "a refusal was not sent");
                     }
                 }
+                Waiting::Request { id, request, .. } if self.introduction.is_ping(&request) => {
+                    let pong = ServerJsonRpcMessage::response(ServerResult::empty(()), id);
+                    if let Err(error) = self.post(&pong) {
+                        tracing::debug!(%error, "a ping was not answered");
+                    }
+                }
                 Waiting::Request { id, mut request, size } => {
                     self.introduction.complete(&mut request);
                     self.last_number += 1;

@@ -40,6 +40,12 @@ impl Introduction {
         }
     }
 
+    /// Whether this is a `ping` of a session that rmcp takes for none, and refuses for that.
+    pub(super) fn is_ping(&self, request: &ClientRequest) -> bool {
+        let is_ping = matches!(request, ClientRequest::PingRequest(_));
+        is_ping && self.looked_first && self.agreed.is_some()
+    }
+
     /// Takes note of the answer to `initialize`.
     pub(super) fn settled(&mut self, answer: &InitializeResult) {
         self.agreed = Some(answer.protocol_version.clone());
