@@ -274,7 +274,13 @@ impl ServerHandler for Server {
             let message = format!("there is no such prompt; there are: {}", known.join(", "));
             ErrorData::invalid_params(message, None)
         })?;
-        Ok(prompt.get(&request.arguments.unwrap_or_default())?.into())
+        let arguments = request.arguments.unwrap_or_default();
+        // A prompt is what the model reads, and what the conversation keeps.
+        if self.tools.holds_secret(&serde_json::to_string(&arguments).unwrap_or_default()) {
+            let what = "an argument holds a token or password; leave it out";
+            return Err(ErrorData::invalid_params(what, None));
+        }
+        Ok(prompt.get(&arguments)?.into())
     }
 
     async fn list_resources(

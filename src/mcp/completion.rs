@@ -9,7 +9,6 @@ use rmcp::model::{CompleteRequestParams, CompletionInfo, ErrorData, Reference};
 
 use super::{prompts, resources};
 use crate::layer::StyleFilter;
-use crate::redact::clean_line;
 use crate::runs::Runs;
 
 /// What an argument is completed with.
@@ -48,26 +47,23 @@ pub(super) async fn complete(
     runs: &Runs,
     request: &CompleteRequestParams,
 ) -> Result<CompletionInfo, ErrorData> {
-    let invalid = |message: String| ErrorData::invalid_params(message, None);
+    let invalid = |message: &'static str| ErrorData::invalid_params(message, None);
     let name = request.argument.name.as_str();
     let completes = match &request.r#ref {
         Reference::Prompt(asked) => {
-            let prompt = prompts::find(&asked.name).ok_or_else(|| {
-                invalid(format!("there is no prompt `{}`", clean_line(&asked.name, 80)))
-            })?;
+            let prompt =
+                prompts::find(&asked.name).ok_or_else(|| invalid("there is no such prompt"))?;
             let argument = prompt.arguments.iter().find(|argument| argument.name == name);
             argument.map(|argument| argument.completes)
         }
         Reference::Resource(asked) => {
-            let template = resources::template(&asked.uri).ok_or_else(|| {
-                invalid(format!("there is no template `{}`", clean_line(&asked.uri, 200)))
-            })?;
+            let template = resources::template(&asked.uri)
+                .ok_or_else(|| invalid("there is no such template"))?;
             template.variables.iter().find(|(variable, _)| *variable == name).map(|(_, it)| *it)
         }
-        _ => return Err(invalid("a `ref` is a prompt or a resource template".to_owned())),
+        _ => return Err(invalid("a `ref` is a prompt or a resource template")),
     };
-    let completes = completes
-        .ok_or_else(|| invalid(format!("there is no argument `{}`", clean_line(name, 80))))?;
+    let completes = completes.ok_or_else(|| invalid("it has no such argument"))?;
     let chosen = request.context.as_ref().and_then(|context| context.get_argument("job_id"));
     let typed = request.argument.value.as_str();
     let found = tokio::time::timeout(PATIENCE, values(runs, completes, typed, chosen));

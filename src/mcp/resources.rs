@@ -173,8 +173,9 @@ pub(super) async fn read(
     picture: Option<PreviewLimits>,
 ) -> Result<ReadResourceResult, ErrorData> {
     let missing = || {
-        let what = format!("there is no resource `{}`", clean_line(uri, 200));
-        ErrorData::resource_not_found(what, Some(json!({ "uri": clean_line(uri, 200) })))
+        let uri = tools.safe_line(uri, 200);
+        let what = format!("there is no resource `{uri}`");
+        ErrorData::resource_not_found(what, Some(json!({ "uri": uri })))
     };
     let rest = uri.strip_prefix("layer://").ok_or_else(missing)?;
     let parts: Vec<String> = rest
@@ -200,13 +201,14 @@ pub(super) async fn read(
     let value = found.map_err(|error| match error.code {
         // The only arguments are the ids in the address.
         "job_unknown" | "not_found" | "model_not_found" | "invalid_argument" => missing(),
-        _ => said(&error),
+        _ => said(tools, error),
     })?;
     let text = ResourceContents::text(value.to_string(), uri).with_mime_type(JSON);
     Ok(ReadResourceResult::new(vec![text]))
 }
 
-fn said(error: &ErrorReport) -> ErrorData {
+fn said(tools: &Tools, error: ErrorReport) -> ErrorData {
+    let error = tools.redacted(error);
     let what = clean(&format!("{} {}", error.message, error.next_step), 1_000);
     ErrorData::internal_error(what, serde_json::to_value(error).ok())
 }
@@ -246,9 +248,9 @@ async fn asset(
     let (file, content) =
         runs.asset(&id, number, WHOLE, picture).await.map_err(|error| match error {
             RunError::JobUnknown { .. } | RunError::Argument { .. } => missing(),
-            error => said(&error.report()),
+            error => said(tools, error.report()),
         })?;
-    let facts = value(&FileReport::from(&file)).map_err(|error| said(&error))?;
+    let facts = value(&FileReport::from(&file)).map_err(|error| said(tools, error))?;
     let mut contents = Vec::new();
     match content {
         AssetContent::Whole(bytes) => contents.push(

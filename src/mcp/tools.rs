@@ -374,7 +374,18 @@ impl Tools {
         &self.context.runs
     }
 
-    fn redacted(&self, report: ErrorReport) -> ErrorReport {
+    /// Words of the client's own, safe to be repeated on one line.
+    pub(super) fn safe_line(&self, text: &str, most: usize) -> String {
+        clean_line(&self.context.redactor.redact(text), most)
+    }
+
+    /// Whether a text holds a token or password.
+    pub(super) fn holds_secret(&self, text: &str) -> bool {
+        self.context.redactor.holds_secret(text)
+    }
+
+    /// An error without secrets.
+    pub(super) fn redacted(&self, report: ErrorReport) -> ErrorReport {
         let redactor = &self.context.redactor;
         ErrorReport {
             message: redactor.redact(&report.message).into_owned(),

@@ -153,7 +153,7 @@ fn every_list_fits_the_window() {
     let jobs = env.run(&["jobs"]);
     assert!(jobs.stdout.contains("red cape, in the style of old games\n"), "{jobs:#?}");
     let tools = env.run(&["tools"]);
-    assert!(tools.stdout.lines().any(|line| line.chars().count() > 250), "{tools:#?}");
+    assert!(tools.stdout.lines().any(|line| line.chars().count() > 200), "{tools:#?}");
 }
 
 // ---- Colours ----
