@@ -28,8 +28,13 @@ fn a_picture_of_the_project_goes_to_layer_once_and_into_the_run() {
     let env = TestEnv::new();
     art(&env, "art/hero.png", 1);
     let call = with(&picture("the hero, running"), json!({ "references": ["art/hero.png"] }));
+    // What a price leaves out is told with the price, and no more once the charge is known.
+    let leaves_out =
+        |answer: &Value| answer["message"].as_str().unwrap().contains("can't include references");
+    let quote = env.call("quote", &json!({ "arguments": call.to_string() })).done();
+    assert!(leaves_out(&quote), "{quote:#}");
     let first = env.call("create_asset", &call).complete();
-    assert!(first.0["message"].as_str().unwrap().contains("can't include references"));
+    assert!(!leaves_out(&first.0), "{:#}", first.0);
     let start = asks(&env, "/inferences").pop().unwrap();
     let file = &start["guidance_files"][0];
     assert_eq!(file["type"], "reference_image");
