@@ -70,6 +70,30 @@ pub(super) struct Passed {
     pub(super) toolsets: Option<Vec<Toolset>>,
 }
 
+impl Passed {
+    /// Whether any option for the server stands on the command line.
+    fn any(&self) -> bool {
+        let Flags { sandbox, home, output_dir, read_only, profile, limits } = &self.flags;
+        let paths = [home, output_dir].iter().any(|path| path.is_some());
+        let limits =
+            [&limits.run, &limits.session, &limits.day, &limits.project, &limits.confirm_above];
+        *sandbox
+            || *read_only
+            || paths
+            || profile.is_some()
+            || self.toolsets.is_some()
+            || limits.iter().any(|limit| limit.is_some())
+    }
+}
+
+/// The arguments of an entry that starts this program's server.
+fn kept_arguments(found: &Value) -> Option<Vec<String>> {
+    let words = found.get("args")?.as_array()?;
+    let words: Option<Vec<String>> =
+        words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
+    words.filter(|words| words.iter().any(|word| word == "serve"))
+}
+
 /// Why nothing was changed.
 enum Refusal {
     /// The command line makes no sense.
@@ -171,10 +195,21 @@ impl Connecting<'_> {
     fn run(&self, terminal: &mut Terminal) -> Result<(), Refusal> {
         let ConnectArguments { print, remove, yes, name, json, .. } = self.arguments;
         let program = self.program()?;
-        let entry = Entry::new(self.client, &program, &self.server_arguments()?);
         let site = self.site()?;
+        // Two that change files at the same moment would each write what it read before.
+        let _turn = file::turn(&self.places.home);
         let present = file::read(&site.file)?;
         let text = present.as_ref().map(|present| present.text.as_str());
+        let arguments = match text.and_then(|text| find(&site, text, name).ok()?) {
+            // Whoever puts a path right keeps limits and folders.
+            Some(found) if !self.passed.any() && is_ours(&found) => kept_arguments(&found),
+            _ => None,
+        };
+        let arguments = match arguments {
+            Some(arguments) => arguments,
+            None => self.server_arguments()?,
+        };
+        let entry = Entry::new(self.client, &program, &arguments);
         let wish = if *remove { Wish::Remove } else { Wish::Connect(entry.clone()) };
         let earlier = present.as_ref().filter(|_| *remove).map(file::earlier).unwrap_or_default();
         let mut plan = plan(&site, text, &earlier, name, &wish)
@@ -217,7 +252,10 @@ impl Connecting<'_> {
         let next_step = self.next_step(&site, plan.outcome);
         if *json {
             let _ = terminal.print(json!({
-                "status": plan.outcome.name(),
+                "status": match changes && *print {
+                    true => format!("would_be_{}", plan.outcome.name()),
+                    false => plan.outcome.name().to_owned(),
+                },
                 "changed": changes && !print,
                 "client": self.client.name(),
                 "scope": site.scope.name(),

@@ -12,6 +12,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
 use super::terminal::Terminal;
+use crate::connect::Client;
 use crate::mcp::Tools;
 use crate::sandbox::Fault;
 
@@ -150,6 +151,11 @@ fn with_values(definition: Command) -> Command {
             call.mut_arg("arguments", |arguments| arguments.index(2)).mut_arg("tool", |tool| {
                 tool.index(1).value_parser(PossibleValuesParser::new(Tools::names()))
             })
+        })
+        .mut_subcommand("connect", |connect| {
+            let names = Client::ALL.map(Client::name);
+            connect
+                .mut_arg("client", |client| client.value_parser(PossibleValuesParser::new(names)))
         })
         .mut_subcommand("sandbox", |sandbox| {
             let names = Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>();

@@ -103,7 +103,12 @@ pub fn program_of(found: &Value) -> Option<&str> {
 /// What an entry is, in a few words that give nothing of it away but the program's path.
 pub fn in_words(found: &Value) -> String {
     match program_of(found) {
-        Some(program) => format!("`{}`", crate::redact::clean_line(program, 200)),
+        // Some write a whole line here, and a secret may stand in the rest of it.
+        Some(program) => {
+            let first = program.split_whitespace().next().unwrap_or_default();
+            let whole = program.starts_with(['/', '"']) || program.get(1..2) == Some(":");
+            format!("`{}`", crate::redact::clean_line(if whole { program } else { first }, 200))
+        }
         None if found.get("url").is_some() || found.get("httpUrl").is_some() => {
             "a server on the network".to_owned()
         }

@@ -171,6 +171,42 @@ fn a_file_that_connect_made_goes_again() {
 }
 
 #[test]
+fn a_path_that_is_put_right_keeps_the_limits_that_stand_there() {
+    let place = place();
+    let old = json!({ "mcpServers": { "layer": {
+        "command": "/gone/layer-mcp",
+        "args": ["--read-only", "--budget-day", "5", "--sandbox", "serve"],
+    } } });
+    put(&place, &["cursor"], old.to_string().as_bytes());
+    let said = in_json(&place, &["cursor"], 0);
+    assert_eq!(said["status"], "updated", "{said}");
+    assert_eq!(said["entry"]["args"], old["mcpServers"]["layer"]["args"], "{said}");
+    assert_eq!(said["entry"]["command"], program());
+    assert_eq!(in_json(&place, &["cursor"], 0)["status"], "already_connected");
+    // Options that are given are those that count.
+    let said = in_json(&place, &["cursor", "--confirm-above", "2"], 0);
+    assert_eq!(said["entry"]["args"], json!(["--confirm-above", "2", "serve"]), "{said}");
+}
+
+#[test]
+fn two_at_the_same_moment_lose_nothing() {
+    let place = place();
+    let file = put(&place, &["cursor"], br#"{"mcpServers":{}}"#);
+    let names: Vec<String> = (0..8).map(|number| format!("n{number}")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            let place = &place;
+            scope.spawn(move || {
+                let ran = connect(place, &["cursor", "--yes", "--name", name]);
+                assert_eq!(ran.code, Some(0), "{ran:?}");
+            });
+        }
+    });
+    let now: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(now["mcpServers"].as_object().unwrap().len(), names.len(), "{now}");
+}
+
+#[test]
 fn options_for_the_server_stand_in_the_entry() {
     let place = place();
     let entry = |arguments: &[&str]| in_json(&place, arguments, 0)["entry"]["args"].clone();

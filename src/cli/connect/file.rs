@@ -55,6 +55,15 @@ impl FileError {
     }
 }
 
+/// The right to read files and to write what follows from them, among all processes of this user,
+/// for as long as it is kept. Where there are no such locks, nobody waits.
+pub(super) fn turn(home: &Path) -> Option<File> {
+    let home = File::open(home).ok()?;
+    #[cfg(unix)]
+    rustix::fs::flock(&home, rustix::fs::FlockOperation::LockExclusive).ok()?;
+    Some(home)
+}
+
 /// A file as it is now.
 #[derive(Debug)]
 pub(super) struct Present {
