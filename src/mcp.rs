@@ -328,7 +328,9 @@ impl ServerHandler for Server {
         request: GetTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        tasks::get(self.tools.runs(), &request.task_id, &Self::recipient(&context)).await
+        let recipient = Self::recipient(&context);
+        let picture = self.picture(recipient.profile);
+        tasks::get(&self.tools, &request.task_id, &recipient, picture).await
     }
 
     async fn update_task(

@@ -12,9 +12,10 @@ use rmcp::model::{
 use serde_json::{Map, Value};
 
 use super::answer::Recipient;
-use super::tools::Answer;
+use super::tools::{Answer, Tools};
+use crate::files::{Preview, PreviewLimits};
 use crate::journal::{Job, JobId, JobState};
-use crate::runs::{JobStatus, Patience, RunError, Runs};
+use crate::runs::{JobReport, JobStatus, Patience, RunError, Runs};
 
 /// How often a task is worth looking at, in milliseconds.
 const POLL_MS: u64 = 2_000;
@@ -48,13 +49,23 @@ pub(super) async fn create(
 /// # Errors
 /// Invalid params for an id that is no job's.
 pub(super) async fn get(
-    runs: &Runs,
+    tools: &Tools,
     id: &str,
     recipient: &Recipient<'_>,
+    picture: Option<PreviewLimits>,
 ) -> Result<GetTaskResult, ErrorData> {
+    let runs = tools.runs();
     let id = known(runs, id).await?;
-    let looked = runs.job(&id, Patience::UpTo(std::time::Duration::ZERO), &|_| {}).await;
-    let job = runs.known_job(&id).await.map_err(unknown)?;
+    let mut job = runs.known_job(&id).await.map_err(unknown)?;
+    let mut looked = Ok(JobReport::kept(&job));
+    // What has come to its end stays there, whatever became of the file.
+    if job.state != JobState::Complete {
+        looked = runs.job(&id, Patience::UpTo(std::time::Duration::ZERO), &|_| {}).await;
+        job = runs.known_job(&id).await.map_err(unknown)?;
+        if job.state == JobState::Complete {
+            looked = Ok(JobReport::kept(&job));
+        }
+    }
     let mut task = task(&job);
     let payload = match looked {
         Ok(report) if report.status == JobStatus::Running => {
@@ -64,7 +75,13 @@ pub(super) async fn get(
         Ok(report) => {
             task = task.with_status_message(report.message.clone());
             match serde_json::to_value(&report) {
-                Ok(Value::Object(object)) => completed(recipient, Answer::Data(object)),
+                Ok(Value::Object(object)) => {
+                    let pictures = match picture.filter(|_| recipient.profile.picture_beside_data) {
+                        Some(limits) => tools.pictures(&object, limits).await,
+                        None => Vec::new(),
+                    };
+                    completed(recipient, Answer::Data(object), &pictures)
+                }
                 _ => return Err(ErrorData::internal_error("the job can't be put into JSON", None)),
             }
         }
@@ -77,7 +94,7 @@ pub(super) async fn get(
                 JobState::Starting | JobState::Running | JobState::Finished if report.retryable => {
                     TaskPayload::Working
                 }
-                _ => completed(recipient, Answer::Error(Box::new(report))),
+                _ => completed(recipient, Answer::Error(Box::new(report)), &[]),
             }
         }
     };
@@ -120,8 +137,8 @@ fn unknown(error: RunError) -> ErrorData {
     }
 }
 
-fn completed(recipient: &Recipient<'_>, answer: Answer) -> TaskPayload {
-    let result = serde_json::to_value(recipient.result(answer, &[]));
+fn completed(recipient: &Recipient<'_>, answer: Answer, pictures: &[Preview]) -> TaskPayload {
+    let result = serde_json::to_value(recipient.result(answer, pictures));
     let result = match result {
         Ok(Value::Object(result)) => result,
         _ => JsonObject::new(),

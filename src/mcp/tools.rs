@@ -179,7 +179,7 @@ pub struct UnknownTool {
 pub enum Waiting {
     /// A server's: so long unless told otherwise, and never longer.
     AtMost(Duration),
-    /// A server's whose client follows a job as a task: until the job's start has left.
+    /// A server's whose client follows a job as a task: for a first look.
     Started,
     /// A script's: to the end, unless the call says otherwise.
     ToTheEnd,
@@ -428,7 +428,7 @@ impl Call<'_> {
             (Waiting::AtMost(longest), asked) => {
                 Patience::UpTo(asked.unwrap_or(longest).min(longest))
             }
-            (Waiting::Started, _) => Patience::AndStarted(Duration::ZERO),
+            (Waiting::Started, _) => Patience::UpTo(Duration::ZERO),
             (_, Some(asked)) => Patience::AndStarted(asked),
             (Waiting::ToTheEnd, None) => Patience::ToTheEnd,
             (Waiting::Never, None) => Patience::AndStarted(Duration::ZERO),

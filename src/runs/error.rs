@@ -15,6 +15,9 @@ use crate::files::{FileError, SavedFile};
 use crate::journal::{JobFailure, JobId, JournalError, Void};
 use crate::layer::{ApiError, ApiErrorKind, CreativeUnits, InferenceId};
 
+/// Said of a job that was cancelled in the queue.
+const NEVER_SENT: &str = "it was cancelled before its start was sent, so nothing is charged";
+
 /// A use case that did not reach its end.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RunError {
@@ -102,11 +105,13 @@ pub enum RunError {
         /// What it cost all the same.
         charged: Option<CreativeUnits>,
     },
-    /// The run was stopped at Layer.
-    #[error("the run was cancelled or deleted at Layer")]
+    /// The run was stopped at Layer, or its start before it was sent.
+    #[error("{}", if *.unsent { NEVER_SENT } else { "the run was cancelled or deleted at Layer" })]
     RunCancelled {
         /// Our entry.
         job: JobId,
+        /// Its start never left.
+        unsent: bool,
     },
     /// The run goes on, but it can't be looked at.
     #[error("the run was started, but its state can't be read: {source}")]
@@ -328,7 +333,7 @@ impl RunError {
             | Self::NeverStarted { job, .. }
             | Self::StartUnanswered { job, .. }
             | Self::RunFailed { job, .. }
-            | Self::RunCancelled { job }
+            | Self::RunCancelled { job, .. }
             | Self::Watching { job, .. }
             | Self::NoFiles { job }
             | Self::Download { job, .. }
@@ -440,6 +445,12 @@ impl RunError {
                 };
                 ("run_failed", money, !refused && money == NotCharged, next.into())
             }
+            Self::RunCancelled { unsent: true, .. } => (
+                "run_cancelled",
+                NotCharged,
+                true,
+                "call again if the user still wants it".into(),
+            ),
             Self::RunCancelled { .. } => (
                 "run_cancelled",
                 Unknown,

@@ -315,7 +315,8 @@ impl Worker {
                         let cu = charged.map(|charged| charged.to_string());
                         self.note(self.event("purchase.cancelled").with_some("cu", cu));
                         self.fail(JobState::Cancelled, JobFailure::default(), charged).await;
-                        return Err(RunError::RunCancelled { job: self.id.clone() });
+                        let job = self.id.clone();
+                        return Err(RunError::RunCancelled { job, unsent: false });
                     }
                 },
                 // The client has repeated it already; a longer trouble is waited out.
@@ -490,7 +491,9 @@ pub(super) fn bad_end(job: &Job) -> Option<RunError> {
             failure: failure.unwrap_or_default(),
             charged: job.charged,
         }),
-        JobState::Cancelled => Some(RunError::RunCancelled { job: id }),
+        JobState::Cancelled => {
+            Some(RunError::RunCancelled { job: id, unsent: job.sent_at.is_none() })
+        }
         JobState::Starting | JobState::Running | JobState::Finished | JobState::Complete => None,
     }
 }

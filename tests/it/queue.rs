@@ -36,6 +36,8 @@ fn more_starts_than_the_rate_allows_wait_in_a_queue() {
         "{left:#}"
     );
     assert_eq!(left["status"], "cancelled");
+    let gone = env.call("get_job", &json!({ "job_id": third["job_id"] })).error("run_cancelled");
+    let _ = gone.says("not_charged", true);
     let look = json!({ "job_id": fourth["job_id"], "wait_seconds": 0 });
     let fourth = client.call("get_job", &look);
     assert!(fourth["message"].as_str().unwrap().contains("place 1 in the queue"), "{fourth:#}");

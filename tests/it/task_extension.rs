@@ -67,6 +67,31 @@ fn a_task_outlives_the_process() {
 }
 
 #[test]
+fn what_waits_for_its_turn_is_a_task_already() {
+    let place = Place::new().with("LAYER_STARTS_PER_MINUTE", "1");
+    let mut client = follower(&place);
+    begun(&mut client, "a knight");
+    let task = begun(&mut client, "a castle");
+    let now = client.request("tasks/get", json!({ "taskId": task["taskId"] }));
+    assert!(now["statusMessage"].as_str().unwrap().contains("place 1 in the queue"), "{now}");
+}
+
+#[test]
+fn a_task_that_has_ended_stays_so_and_brings_nothing_back() {
+    let place = Place::new();
+    let mut client = place.serve().known_as("claude-code", "2.1.332").able_to(able());
+    client.shake_hands(Revision::V2026_07_28);
+    let task = begun(&mut client, "a knight");
+    let result = ended(&mut client, &task)["result"].take();
+    assert_eq!(result["content"][1]["type"], "image", "as a call would have it: {result}");
+    let path = result["structuredContent"]["files"][0]["path"].as_str().unwrap().to_owned();
+    std::fs::remove_file(&path).unwrap();
+    let again = client.request("tasks/get", json!({ "taskId": task["taskId"] }));
+    assert_eq!(again["status"], "completed", "{again}");
+    assert!(!std::fs::exists(&path).unwrap());
+}
+
+#[test]
 fn only_who_declares_tasks_gets_and_sees_them() {
     let place = Place::new();
     let mut client = follower(&place);
