@@ -43,7 +43,9 @@ impl Introduction {
     /// Whether this is a `ping` of a session that rmcp takes for none, and refuses for that.
     pub(super) fn is_ping(&self, request: &ClientRequest) -> bool {
         let is_ping = matches!(request, ClientRequest::PingRequest(_));
-        is_ping && self.looked_first && self.agreed.is_some()
+        // One that names the newest revision is rightly refused: that has no `ping`.
+        let of_session = request.get_meta().protocol_version().is_none();
+        is_ping && of_session && self.looked_first && self.agreed.is_some()
     }
 
     /// Takes note of the answer to `initialize`.
