@@ -86,12 +86,17 @@ impl Passed {
     }
 }
 
-/// The arguments of an entry that starts this program's server.
+/// The arguments of an entry that starts this program's server, when this program takes them all:
+/// what it doesn't know may be a secret in the wrong place.
 fn kept_arguments(found: &Value) -> Option<Vec<String>> {
     let words = found.get("args")?.as_array()?;
     let words: Option<Vec<String>> =
         words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
-    words.filter(|words| words.iter().any(|word| word == "serve"))
+    let takes = |words: &Vec<String>| {
+        let line = std::iter::once("layer-mcp").chain(words.iter().map(String::as_str));
+        super::command().try_get_matches_from(line).is_ok()
+    };
+    words.filter(|words| words.iter().any(|word| word == "serve")).filter(takes)
 }
 
 /// Why nothing was changed.
