@@ -125,6 +125,25 @@ pub struct Places {
     pub project: Option<PathBuf>,
 }
 
+#[cfg(test)]
+impl Places {
+    /// A home folder and nothing else.
+    pub(crate) fn bare(os: Os, home: impl Into<PathBuf>) -> Self {
+        Self {
+            os,
+            home: home.into(),
+            app_data: None,
+            local_app_data: None,
+            packages: Vec::new(),
+            xdg_config_home: None,
+            claude_config_dir: None,
+            codex_home: None,
+            gemini_cli_home: None,
+            project: None,
+        }
+    }
+}
+
 /// The text names no client.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the clients are {}", Client::ALL.map(Client::name).join(", "))]
@@ -405,18 +424,7 @@ mod tests {
             Os::MacOs => "/Users/ada",
             Os::Windows => "C:/Users/Ada",
         };
-        Places {
-            os,
-            home: home.into(),
-            app_data: None,
-            local_app_data: None,
-            packages: Vec::new(),
-            xdg_config_home: None,
-            claude_config_dir: None,
-            codex_home: None,
-            gemini_cli_home: None,
-            project: Some("/work/game".into()),
-        }
+        Places { project: Some("/games/one".into()), ..Places::bare(os, home) }
     }
 
     fn user_files(places: &Places) -> Vec<String> {
@@ -510,17 +518,17 @@ mod tests {
             files,
             [
                 None,
-                Some("/work/game/.mcp.json"),
-                Some("/work/game/.cursor/mcp.json"),
-                Some("/work/game/.vscode/mcp.json"),
+                Some("/games/one/.mcp.json"),
+                Some("/games/one/.cursor/mcp.json"),
+                Some("/games/one/.vscode/mcp.json"),
                 None,
-                Some("/work/game/.zed/settings.json"),
-                Some("/work/game/.codex/config.toml"),
-                Some("/work/game/.gemini/settings.json"),
+                Some("/games/one/.zed/settings.json"),
+                Some("/games/one/.codex/config.toml"),
+                Some("/games/one/.gemini/settings.json"),
             ]
         );
         let local = places.site(Client::ClaudeCode, Scope::Local).unwrap();
-        assert_eq!(local.path, ["projects", "/work/game", "mcpServers"]);
+        assert_eq!(local.path, ["projects", "/games/one", "mcpServers"]);
         let nowhere = Places { project: None, ..places };
         assert_eq!(nowhere.sites().len(), Client::ALL.len());
     }

@@ -13,18 +13,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 
 fn site(client: Client) -> Site {
-    let places = Places {
-        os: Os::Linux,
-        home: "/home/ada".into(),
-        app_data: None,
-        local_app_data: None,
-        packages: Vec::new(),
-        xdg_config_home: None,
-        claude_config_dir: None,
-        codex_home: None,
-        gemini_cli_home: None,
-        project: None,
-    };
+    let places = Places::bare(Os::Linux, "/home/ada");
     places.site(client, Scope::User).unwrap()
 }
 

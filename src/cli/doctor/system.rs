@@ -218,18 +218,7 @@ mod tests {
     #[test]
     fn clients_that_start_this_program_are_known() {
         let home = tempfile::tempdir().unwrap();
-        let places = Places {
-            os: Os::Linux,
-            home: home.path().to_owned(),
-            app_data: None,
-            local_app_data: None,
-            packages: Vec::new(),
-            xdg_config_home: None,
-            claude_config_dir: None,
-            codex_home: None,
-            gemini_cli_home: None,
-            project: None,
-        };
+        let places = Places::bare(Os::Linux, home.path());
         assert!(connected(&places).is_empty());
         let here = home.path().join(".cursor/mcp.json");
         fs::create_dir_all(here.parent().unwrap()).unwrap();
