@@ -95,7 +95,7 @@ const FOR_ROOTS: Duration = Duration::from_secs(2);
 /// Lists that never change while the process lives.
 const LIST_IS_FRESH_MS: u64 = 3_600_000;
 
-/// A brush stroke in a rounded square: what clients show beside the server's name.
+/// Three layers in a rounded square: what clients show beside the server's name.
 const ICON: &str = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIHZpZXdCb3g9IjAgMCAzMiAzMiI+PHJlY3Qgd2lkdGg9IjMyIiBoZWlnaHQ9IjMyIiByeD0iNyIgZmlsbD0iIzI4MjY0YSIvPjxwYXRoIGQ9Ik02IDIybDEwIDUgMTAtNSIgZmlsbD0ibm9uZSIgc3Ryb2tlPSIjN2M2Y2ZmIiBzdHJva2Utd2lkdGg9IjIuNSIvPjxwYXRoIGQ9Ik02IDE2LjVsMTAgNSAxMC01IiBmaWxsPSJub25lIiBzdHJva2U9IiM0ZmQxYzUiIHN0cm9rZS13aWR0aD0iMi41Ii8+PHBhdGggZD0iTTE2IDVsMTAgNS41LTEwIDUtMTAtNXoiIGZpbGw9IiNmZmIzNDciLz48L3N2Zz4=";
 
 impl Server {

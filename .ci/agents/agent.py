@@ -134,7 +134,7 @@ class Codex:
     title = "Codex"
     version = CODEX
     dialect = Code
-    # As text and as structured content: a script's author has the whole result.
+    # A script's author has the whole result: the sentence as text, the data as structured content.
     shows_data = 1
     marks_errors = False
     shows_instructions = False
